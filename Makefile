@@ -1,0 +1,47 @@
+# make dream PROMPT="a red bear wearing a top hat"   the whole job, from nothing
+# make test                                          set up and run the tests
+# make lint                                          style and types
+# make clean                                         remove what was made, but not outputs/
+
+PROMPT ?= a red bear wearing a top hat
+ARGS ?=
+# The first Python that fits; PYTHON=/path/to/python overrides.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	2>/dev/null && echo $$p && break; done)
+# An extra package index for torch, such as PyTorch's own CPU index; empty means pip's default.
+TORCH_INDEX ?=
+
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+INSTALLED := .venv/installed
+
+.PHONY: dream test lint venv clean
+.DEFAULT_GOAL := dream
+
+dream: $(INSTALLED)
+	@.venv/bin/stabledreamer dream $(ARGS) -- "$(PROMPT)"
+
+test: $(INSTALLED)
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+venv: $(INSTALLED)
+
+# The stamp is as new as the two files that say what is installed, so nothing is installed twice.
+$(INSTALLED): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "StableDreamer needs Python 3.11 or 3.12; found $$(python3 --version 2>&1)." \
+		"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; fi
+	@echo "Installing into .venv (about 3 GB, once; a few minutes)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
