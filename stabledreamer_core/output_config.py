@@ -1,0 +1,100 @@
+"""The settings of what comes out of a run: turntable, mesh and evaluation.
+
+`params.yaml` gives every value; nothing has a default here. The docstring under each field is its
+documentation.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Colour = tuple[Unit, Unit, Unit]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Turntable(_Section):
+    """turntable.mp4 and preview.png."""
+
+    frames: int = Field(ge=1, le=3600)
+    """Frames of one full turn."""
+
+    fps: int = Field(ge=1, le=120)
+    """Frames a second; a turn takes frames / fps seconds."""
+
+    resolution: int = Field(ge=32, le=2048, multiple_of=2)
+    """Side of the square video in pixels; even, because H.264 stores colour at half resolution."""
+
+    elevation_deg: float = Field(gt=-90.0, lt=90.0)
+    """How far above the horizon the camera circles."""
+
+    distance: float = Field(gt=1.0, le=100.0)
+    """From the camera to the origin in world units; the toy fills the ball of radius 1."""
+
+    fov_deg: float = Field(gt=1.0, lt=120.0)
+    """Field of view, the same across and up."""
+
+    background: Colour
+    """Solid background, red, green and blue in [0, 1]."""
+
+    preview_resolution: int = Field(ge=32, le=1024)
+    """Side in pixels of each of the eight views in preview.png (four across, two down)."""
+
+
+class Mesh(_Section):
+    """mesh.glb: a closed coloured surface around the Gaussians."""
+
+    views: int = Field(ge=8, le=512)
+    """Cameras, spread evenly over the sphere, whose depth maps are fused."""
+
+    view_resolution: int = Field(ge=32, le=1024)
+    """Side of each depth map in pixels."""
+
+    resolution: int = Field(ge=16, le=512)
+    """Cells along each edge of the grid that holds the signed distance."""
+
+    min_alpha: float = Field(gt=0.0, lt=1.0)
+    """A pixel at least this opaque sees the surface; a fainter one sees through."""
+
+    truncation: float = Field(ge=1.0, le=16.0)
+    """How far about a seen surface its depth map is believed, in grid cells."""
+
+    smoothing: int = Field(ge=0, le=200)
+    """Taubin smoothing steps: takes off the grid's ripple without shrinking."""
+
+    faces: int = Field(ge=0)
+    """Simplify to about this many triangles; 0 keeps all of them."""
+
+    min_component: Unit
+    """Pieces with a smaller share of the largest piece's volume are floaters and dropped."""
+
+    texture: bool
+    """Bake colours into an image with UV coordinates; otherwise each vertex has a colour."""
+
+    texture_resolution: int = Field(ge=64, le=4096)
+    """Side of that image in pixels."""
+
+
+class Evaluate(_Section):
+    """The figures under `metrics` in run.json (Toybox prompts only)."""
+
+    judge: str = Field(min_length=1)
+    """Folder of the judge network, from the current folder or the repository's root."""
+
+    resolution: int = Field(ge=32, le=512)
+    """Side in pixels of the images the judge sees."""
+
+    elevation_deg: float = Field(gt=-90.0, lt=90.0)
+    """Elevation of all the judged views."""
+
+    backgrounds: tuple[Colour, ...] = Field(min_length=1)
+    """Solid backgrounds; each view is judged on every one and the probabilities are averaged."""
+
+    front_views: int = Field(ge=8, le=360)
+    """Azimuths around the toy at which a second front (the multi-face problem) is looked for."""
+
+    surface_samples: int = Field(ge=100, le=1_000_000)
+    """Points on each surface for the chamfer distance."""
