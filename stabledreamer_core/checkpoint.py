@@ -1,0 +1,117 @@
+"""Checkpoints and resume states: safetensors, written atomically, verified when read.
+
+Every file carries a digest of its tensors and metadata, because a safetensors file whose numbers
+were altered still parses.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import atomic_write
+from stabledreamer_core.gaussians import KEYS, Splats
+
+KEPT_STATES = 2
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors and metadata with their digest; whole or not at all."""
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, {**metadata, "digest": _digest(tensors, metadata)})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        UserError: the file is missing, truncated, altered, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error}") from None
+    digest = metadata.pop("digest", None)
+    if digest != _digest(tensors, metadata):
+        raise UserError(f"checkpoint {path} is damaged: its contents do not match its digest")
+    return tensors, metadata
+
+
+def save_checkpoint(path: Path, splats: Splats, metadata: dict[str, str]) -> None:
+    """Write a finished stage's Gaussians (gaussians.py) with a description of the run."""
+    save_tensors(path, {key: splats[key] for key in KEYS}, metadata)
+
+
+def load_checkpoint(path: Path) -> tuple[Splats, dict[str, str]]:
+    """Read and check what `save_checkpoint` wrote.
+
+    Raises:
+        UserError: as `load_tensors`, or the tensors are not a scene's.
+    """
+    tensors, metadata = load_tensors(path)
+    shapes = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "colors": (3,)}
+    count = len(tensors["means"]) if "means" in tensors else 0
+    for key, shape in shapes.items():
+        if key not in tensors or tuple(tensors[key].shape) != (count, *shape):
+            raise UserError(f"checkpoint {path} holds no Gaussians: {key} is missing or misshapen")
+    return {key: tensors[key] for key in KEYS}, metadata
+
+
+def save_state(
+    folder: Path, step: int, tensors: dict[str, Tensor], metadata: dict[str, str]
+) -> None:
+    """Write the resume state of `step` and drop all but the newest `KEPT_STATES`."""
+    save_tensors(folder / f"state-{step:08d}.safetensors", tensors, {**metadata, "step": str(step)})
+    for old in _states(folder)[KEPT_STATES:]:
+        old.unlink(missing_ok=True)
+
+
+def load_newest_state(
+    folder: Path, key: str
+) -> tuple[dict[str, Tensor], dict[str, str], list[str]] | None:
+    """The newest undamaged resume state in `folder`, or None where there is none.
+
+    Args:
+        key: of the settings that the state must have been made under (metadata "key").
+
+    Returns:
+        tensors, metadata, and a warning for every damaged file that was passed over.
+
+    Raises:
+        UserError: the state belongs to other settings.
+    """
+    warnings = []
+    for path in _states(folder):
+        try:
+            tensors, metadata = load_tensors(path)
+        except UserError as error:
+            warnings.append(f"{error}; falling back to the one before")
+            continue
+        if metadata.get("key") != key:
+            raise UserError(
+                f"{folder} holds unfinished work of other settings; "
+                "delete that folder, or choose another --out"
+            )
+        return tensors, metadata, warnings
+    return None
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*.safetensors"), reverse=True)
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

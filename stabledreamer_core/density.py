@@ -1,0 +1,129 @@
+"""Where Gaussians are added, moved and removed.
+
+SDS gradients are noisy, so growth by gradient thresholds (3DGS) fits them badly: the default here
+keeps the number fixed and moves dead Gaussians onto living ones, after 3DGS-MCMC (Kheradmand et
+al. 2024), whose own CUDA-only relocation gsplat's MCMCStrategy uses. gsplat's DefaultStrategy is
+there by name for comparison.
+"""
+
+import math
+from typing import Any
+
+import torch
+from gsplat.strategy import DefaultStrategy
+from gsplat.strategy.ops import split
+from torch import Tensor
+
+from stabledreamer_core.config import Density
+
+Params = dict[str, torch.nn.Parameter] | torch.nn.ParameterDict
+Optimizers = dict[str, torch.optim.Optimizer]
+
+
+def is_due(density: Density, step: int, iterations: int) -> bool:
+    """Whether density control acts after `step` (counted from 0)."""
+    within = density.start * iterations <= step < density.stop * iterations
+    return density.strategy != "none" and within and (step + 1) % density.every == 0
+
+
+@torch.no_grad()
+def split_largest(params: Params, optimizers: Optimizers, count: int, seed: int) -> None:
+    """Split the largest Gaussians in two until there are `count`, in place.
+
+    Sizes are compared by opacity-weighted volume, so that detail goes where something is seen.
+    """
+    while len(params["means"]) < count:
+        size = params["scales"].sum(-1) + torch.nn.functional.logsigmoid(params["opacities"])
+        number = min(count - len(size), len(size))
+        chosen = torch.zeros(len(size), dtype=torch.bool, device=size.device)
+        chosen[size.topk(number).indices] = True
+        with torch.random.fork_rng(devices=_cuda_devices(size)):
+            torch.manual_seed(seed)
+            split(params, optimizers, {}, chosen)
+
+
+@torch.no_grad()
+def relocate_dead(
+    params: Params, optimizers: Optimizers, dead_opacity: float, generator: torch.Generator
+) -> int:
+    """Move every Gaussian of too little opacity onto a living one; returns how many moved.
+
+    A target of opacity o shared by k Gaussians gives each 1 - (1 - o)^(1/k), so that looking
+    through their centre shows the same opacity as before (3DGS-MCMC, equation 9), and a share
+    k^(-1/3) of each axis, so that together they fill about the old volume. Their Adam moments
+    start anew. A mover lands at a random point of its target's ellipsoid.
+    """
+    opacities = params["opacities"].sigmoid()
+    dead = (opacities < dead_opacity).nonzero()[:, 0]
+    alive = (opacities >= dead_opacity).nonzero()[:, 0]
+    if len(dead) == 0 or len(alive) == 0:
+        return 0
+    weights = opacities[alive].cpu().double()
+    drawn = torch.multinomial(weights, len(dead), replacement=True, generator=generator)
+    offsets = torch.randn(len(dead), 3, generator=generator).to(opacities.device)
+    target = alive[drawn.to(alive.device)]
+
+    touched, sharers = target.unique(return_counts=True)
+    share = (sharers + 1).to(opacities)
+    shared = (1 - (1 - opacities[touched].clamp(max=0.999)) ** (1 / share)).clamp(1e-4, 0.999)
+    params["opacities"][touched] = torch.logit(shared)
+    old_scales = params["scales"][target].exp()
+    params["scales"][touched] -= share.log()[:, None] / 3
+    for name in params:
+        params[name][dead] = params[name][target]
+    params["means"][dead] += _rotate(params["quats"][dead], 0.5 * offsets * old_scales)
+    for name, optimizer in optimizers.items():
+        for value in optimizer.state.get(params[name], {}).values():
+            if isinstance(value, Tensor) and value.shape == params[name].shape:
+                value[dead] = 0.0
+                value[touched] = 0.0
+    return len(dead)
+
+
+class GradientGrowth:
+    """gsplat's DefaultStrategy, with its accumulated state kept in plain tensors for resuming."""
+
+    def __init__(self, density: Density, iterations: int, tensors: dict[str, Tensor]) -> None:
+        self.strategy = DefaultStrategy(
+            prune_opa=density.dead_opacity,
+            grow_grad2d=density.grow_grad2d,
+            refine_start_iter=math.ceil(density.start * iterations),
+            refine_stop_iter=math.floor(density.stop * iterations),
+            refine_every=density.every,
+            reset_every=10 * iterations + 1,
+        )
+        self.state: dict[str, Any] = self.strategy.initialize_state(scene_scale=1.0)
+        self.state.update(tensors)
+        self.max_count = density.max_count
+
+    def before_backward(
+        self, params: Params, optimizers: Optimizers, step: int, meta: dict
+    ) -> None:
+        """Ask autograd to keep the gradient of the projected means."""
+        self.strategy.step_pre_backward(params, optimizers, self.state, step, meta)
+
+    def after_backward(
+        self, params: Params, optimizers: Optimizers, step: int, meta: dict, seed: int
+    ) -> None:
+        """Accumulate, and at its times duplicate, split and prune."""
+        if len(params["means"]) >= self.max_count:
+            return
+        with torch.random.fork_rng(devices=_cuda_devices(params["means"])):
+            torch.manual_seed(seed)
+            self.strategy.step_post_backward(params, optimizers, self.state, step, meta)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a resume state must hold."""
+        return {key: value for key, value in self.state.items() if isinstance(value, Tensor)}
+
+
+def _rotate(quats: Tensor, vectors: Tensor) -> Tensor:
+    """Rotate vectors [N, 3] by wxyz quaternions [N, 4] of any length."""
+    quats = torch.nn.functional.normalize(quats, dim=-1)
+    w, axis = quats[:, :1], quats[:, 1:]
+    turned = 2.0 * torch.linalg.cross(axis, vectors)
+    return vectors + w * turned + torch.linalg.cross(axis, turned)
+
+
+def _cuda_devices(tensor: Tensor) -> list[torch.device]:
+    return [tensor.device] if tensor.is_cuda else []

@@ -1,0 +1,109 @@
+"""Score distillation as a supervised loss (StableDreamer, section 4.1; docs/method.md).
+
+With x the render (or its latent), eps the noise and abar = alphas_cumprod[t]:
+
+    x_t     = sqrt(abar) x + sqrt(1 - abar) eps
+    eps_hat = eps(x_t, t, "") + s (eps(x_t, t, y) - eps(x_t, t, ""))
+    x0_hat  = (x_t - sqrt(1 - abar) eps_hat) / sqrt(abar)
+
+the SDS gradient w(t) (eps_hat - eps) is the gradient of
+
+    1/2 w(t) sqrt(abar) / sqrt(1 - abar) || x - stopgrad(x0_hat) ||^2
+
+so the loss needs no custom gradient, and its target is an image one can look at.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+WEIGHTINGS = ("sds", "uniform", "x0")
+X0_LIMITS = ("none", "clamp", "dynamic")
+
+# (x_t [B, ...], timesteps [B], embeddings [B, L, D]) -> eps like x_t
+PredictEps = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """[B] values shaped to broadcast over `like` [B, ...]."""
+    return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def add_noise(x: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+    """x_t of the forward process. x, noise: [B, ...]; abar: [B] in (0, 1)."""
+    abar = per_sample(abar, x)
+    return abar.sqrt() * x + (1 - abar).sqrt() * noise
+
+
+def one_step_denoised(x_t: Tensor, eps_hat: Tensor, abar: Tensor) -> Tensor:
+    """x0_hat: what the prior takes the clean image to be, in one step."""
+    abar = per_sample(abar, x_t)
+    return (x_t - (1 - abar).sqrt() * eps_hat) / abar.sqrt()
+
+
+def guided_eps(
+    predict_eps: PredictEps,
+    x_t: Tensor,
+    timesteps: Tensor,
+    cond: Tensor,
+    uncond: Tensor,
+    guidance_scale: float,
+    guidance_rescale: float = 0.0,
+) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2022): uncond + s (cond - uncond).
+
+    Args:
+        x_t: [B, ...]; timesteps: [B]; cond, uncond: [B, L, D] text embeddings.
+        guidance_scale: s; 1 asks for the conditional prediction alone (one call, not two).
+        guidance_rescale: phi in [0, 1] of Lin et al. 2023 (equations 15 and 16): how far the
+            standard deviation is brought back to the conditional prediction's.
+    """
+    if guidance_scale == 1.0:
+        return predict_eps(x_t, timesteps, cond)
+    both = predict_eps(
+        x_t.repeat(2, *[1] * (x_t.ndim - 1)), timesteps.repeat(2), torch.cat([uncond, cond])
+    )
+    eps_uncond, eps_cond = both.chunk(2)
+    eps_hat = eps_uncond + guidance_scale * (eps_cond - eps_uncond)
+    if guidance_rescale > 0.0:
+        axes = tuple(range(1, x_t.ndim))
+        rescaled = eps_hat * (eps_cond.std(axes, keepdim=True) / eps_hat.std(axes, keepdim=True))
+        eps_hat = torch.lerp(eps_hat, rescaled, guidance_rescale)
+    return eps_hat
+
+
+def limit_x0(x0_hat: Tensor, limit: str, quantile: float = 0.95) -> Tensor:
+    """Keep a pixel-space x0_hat [B, C, H, W] near [-1, 1].
+
+    clamp cuts; dynamic divides by the given quantile of its magnitude where that exceeds 1
+    (dynamic thresholding, Imagen, Saharia et al. 2022, section 2.3), as DeepFloyd IF samples.
+    """
+    if limit == "none":
+        return x0_hat
+    if limit == "clamp":
+        return x0_hat.clamp(-1.0, 1.0)
+    bound = torch.quantile(x0_hat.flatten(1).abs().float(), quantile, dim=1).clamp(min=1.0)
+    bound = per_sample(bound, x0_hat)
+    return x0_hat.clamp(-bound, bound) / bound
+
+
+def l2_weight(weighting: str, abar: Tensor) -> Tensor:
+    """[B] weight of the L2 form, w(t) sqrt(abar) / sqrt(1 - abar).
+
+    sds: w = 1 - abar (DreamFusion). uniform: w = 1. x0: the product itself is 1, so every noise
+    level pulls equally hard towards its denoised image.
+    """
+    if weighting == "x0":
+        return torch.ones_like(abar)
+    w = {"sds": 1 - abar, "uniform": torch.ones_like(abar)}[weighting]
+    return w * abar.sqrt() / (1 - abar).sqrt()
+
+
+def l2_loss(x: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """[B] 1/2 weight || x - stopgrad(target) ||^2, summed over each sample's elements.
+
+    With target = x0_hat and weight = l2_weight(...), its gradient with respect to x is the SDS
+    gradient w(t) (eps_hat - eps).
+    """
+    return 0.5 * weight * (x - target.detach()).square().flatten(1).sum(1)

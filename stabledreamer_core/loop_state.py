@@ -1,0 +1,109 @@
+"""What the stage loop carries from step to step, and its form as named tensors for resuming."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core import density as density_control
+from stabledreamer_core.cameras import Views
+from stabledreamer_core.config import Stage
+from stabledreamer_core.gaussians import KEYS, Splats
+from stabledreamer_core.seeds import derive_seed
+
+
+@dataclass
+class Target:
+    """Views and what the renders are pulled towards; kept for `target_reuse` steps."""
+
+    views: Views
+    backgrounds: Tensor  # [C, 3]
+    timesteps: Tensor  # [C]
+    weight: Tensor  # [C]
+    x0_hat: Tensor | None = None  # like the prior's x
+
+
+def begin(
+    stage: Stage,
+    start: Splats,
+    device: torch.device,
+    resume: tuple[int, dict[str, Tensor]] | None,
+    seed: int,
+    name: str,
+) -> tuple[
+    Any, dict[str, torch.optim.Adam], density_control.GradientGrowth | None, Target | None, int
+]:
+    """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step."""
+    first, tensors = resume or (0, {})
+    source = {key: tensors.get(key, start[key]) for key in KEYS}
+    params = torch.nn.ParameterDict(
+        {key: torch.nn.Parameter(source[key].detach().to(device).clone()) for key in KEYS}
+    )
+    optimizers = {
+        key: torch.optim.Adam([params[key]], lr=1e-3, betas=stage.adam_betas, eps=1e-15)
+        for key in KEYS
+    }
+    if resume:
+        for key, optimizer in optimizers.items():
+            optimizer.state[params[key]] = {
+                "step": tensors[f"adam.{key}.step"],
+                "exp_avg": tensors[f"adam.{key}.exp_avg"].to(device),
+                "exp_avg_sq": tensors[f"adam.{key}.exp_avg_sq"].to(device),
+            }
+    elif stage.density.start_count:
+        seed_of_split = derive_seed(seed, name, "split")
+        density_control.split_largest(params, optimizers, stage.density.start_count, seed_of_split)
+    growth = None
+    if stage.density.strategy == "default":
+        kept = _strip(tensors, "growth.")
+        growth = density_control.GradientGrowth(
+            stage.density, stage.iterations, {key: value.to(device) for key, value in kept.items()}
+        )
+    return params, optimizers, growth, _restore_target(tensors, stage, device), first
+
+
+def state_tensors(
+    stage: Stage,
+    step: int,
+    params: Any,
+    optimizers: dict[str, torch.optim.Adam],
+    growth: density_control.GradientGrowth | None,
+    target: Target | None,
+) -> dict[str, Tensor]:
+    """Everything that `step`, the next one, depends on, as named tensors."""
+    tensors = {key: params[key] for key in KEYS}
+    for key, optimizer in optimizers.items():
+        for moment, value in optimizer.state[params[key]].items():
+            tensors[f"adam.{key}.{moment}"] = value
+    if growth:
+        tensors.update({f"growth.{key}": value for key, value in growth.tensors().items()})
+    if target is not None and target.x0_hat is not None and step % stage.target_reuse:
+        views = target.views
+        tensors |= {
+            "target.azimuth_deg": views.azimuth_deg,
+            "target.elevation_deg": views.elevation_deg,
+            "target.viewmats": views.viewmats,
+            "target.Ks": views.Ks,
+            "target.backgrounds": target.backgrounds,
+            "target.timesteps": target.timesteps,
+            "target.weight": target.weight,
+            "target.x0_hat": target.x0_hat,
+        }
+    return tensors
+
+
+def _restore_target(
+    tensors: dict[str, Tensor], stage: Stage, device: torch.device
+) -> Target | None:
+    kept = {key: value.to(device) for key, value in _strip(tensors, "target.").items()}
+    if not kept:
+        return None
+    views = Views(
+        kept["azimuth_deg"], kept["elevation_deg"], kept["viewmats"], kept["Ks"], stage.resolution
+    )
+    return Target(views, kept["backgrounds"], kept["timesteps"], kept["weight"], kept["x0_hat"])
+
+
+def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

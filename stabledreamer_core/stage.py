@@ -1,0 +1,152 @@
+"""One stage of a dream: from a scene to a better one, resumable, with a record of what it cost."""
+
+import hashlib
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stabledreamer_core.checkpoint import load_newest_state, save_state
+from stabledreamer_core.config import ROOT, Config, Stage
+from stabledreamer_core.gaussians import Splats, init_ball
+from stabledreamer_core.optimize import Observe, Progress, optimize
+from stabledreamer_core.priors import load_prior, prior_hash
+from stabledreamer_core.seeds import generator
+from stabledreamer_core.views import view_prompts
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage."""
+
+    splats: Splats  # on the CPU
+    record: dict[str, Any]  # iterations, seconds, iterations_per_second, peak_memory_bytes, ...
+
+
+def pick_device(setting: str) -> torch.device:
+    """The device that `device: auto | cpu | cuda` names here."""
+    if setting == "auto":
+        setting = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(setting)
+
+
+def run_stage(
+    config: Config,
+    number: int,
+    prompt: str,
+    seed: int,
+    work_dir: Path,
+    start: Splats | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    observe: Observe | None = None,
+) -> StageResult:
+    """Run stage 1 or 2 to its end, continuing from `work_dir` if it holds unfinished work.
+
+    Args:
+        number: 1 (starts from a grey ball) or 2 (starts from `start`).
+        work_dir: for resume states; the caller removes it once the result is safe.
+        progress, observe: see optimize.py.
+
+    Raises:
+        UserError: a prior that cannot be had, or unfinished work of other settings.
+    """
+    stage: Stage = (config.stage1, config.stage2)[number - 1]
+    name = f"stage{number}"
+    device = pick_device(config.device)
+    if start is None:
+        start = initial_scene(config, seed)
+
+    # 1. Unfinished work, if it is of these very settings.
+    key = _state_key(config, stage, prompt, seed, start)
+    found = load_newest_state(work_dir, key)
+    resume, spent = None, 0.0
+    if found:
+        tensors, metadata, notes = found
+        resume, spent = (int(metadata["step"]), tensors), float(metadata["seconds"])
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+
+    # 2. The prior, and the prompt's embeddings for every direction.
+    prior = load_prior(
+        stage.prior,
+        revision=stage.revision,
+        variant=stage.variant,
+        dtype=stage.dtype,
+        device=device,
+        base=ROOT,
+    )
+    embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
+
+    # 3. Optimise.
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    began = time.monotonic()
+
+    def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
+        seconds = spent + time.monotonic() - began
+        save_state(work_dir, step, tensors, {"key": key, "seconds": f"{seconds:.3f}"})
+
+    splats, losses = optimize(
+        stage,
+        start,
+        prior,
+        embeddings[:-1],
+        embeddings[-1:],
+        seed=seed,
+        name=name,
+        device=device,
+        resume=resume,
+        save=save,
+        save_every_seconds=config.checkpoint.every_seconds,
+        progress=progress,
+        observe=observe,
+    )
+    seconds = time.monotonic() - began
+    record = {
+        "iterations": stage.iterations,
+        "seconds": round(spent + seconds, 3),
+        "iterations_per_second": round(len(losses) / max(seconds, 1e-9), 3),
+        "peak_memory_bytes": _peak_memory(device),
+        "gaussians": len(splats["means"]),
+        "final_loss": losses[-1] if losses else None,
+        "losses": [round(loss, 6) for loss in losses[:: max(1, len(losses) // 100)]],
+    }
+    return StageResult({name: value.cpu() for name, value in splats.items()}, record)
+
+
+def initial_scene(config: Config, seed: int) -> Splats:
+    """The grey ball that stage 1 starts from."""
+    ball = config.gaussians
+    return init_ball(
+        ball.count, ball.radius, ball.scale, ball.opacity, generator(seed, "gaussians")
+    )
+
+
+def _state_key(config: Config, stage: Stage, prompt: str, seed: int, start: Splats) -> str:
+    """A hash of all that determines the stage's result."""
+    digest = hashlib.sha256()
+    described = {
+        "stage": stage.model_dump(),
+        "prompt": prompt,
+        "seed": seed,
+        "prior": prior_hash(stage.prior, revision=stage.revision, base=ROOT),
+    }
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(start):
+        digest.update(start[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's allocator, or the process's largest resident size so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
