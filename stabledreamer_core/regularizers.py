@@ -17,7 +17,7 @@ def opacity(alphas: Tensor) -> Tensor:
 
 
 def scale(scales: Tensor, limit: float) -> Tensor:
-    """No blobs: mean excess of the longest axis over `limit` (world units); scales [N, 3] linear."""
+    """No blobs: mean excess of the longest axis over `limit`, world units; scales [N, 3] linear."""
     return (scales.amax(-1) - limit).clamp(min=0.0).mean()
 
 

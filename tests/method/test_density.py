@@ -1,0 +1,78 @@
+"""Density control: what it must keep (the picture, the count) and what it must change."""
+
+import torch
+
+from stabledreamer_core.density import relocate_dead, split_largest
+from stabledreamer_core.gaussians import KEYS, activate, init_ball
+from stabledreamer_core.seeds import generator
+
+
+def trained_ball(count: int) -> tuple[torch.nn.ParameterDict, dict[str, torch.optim.Adam]]:
+    """A ball whose optimisers have taken a step, so that their moments are not zero."""
+    splats = init_ball(count, 0.7, 0.05, 0.5, generator("density"))
+    params = torch.nn.ParameterDict({key: torch.nn.Parameter(splats[key]) for key in KEYS})
+    optimizers = {key: torch.optim.Adam([params[key]], lr=1e-5) for key in KEYS}
+    sum(value.sum() for value in params.values()).backward()
+    for optimizer in optimizers.values():
+        optimizer.step()
+    return params, optimizers
+
+
+def test_dead_gaussians_land_within_living_ones() -> None:
+    params, optimizers = trained_ball(200)
+    with torch.no_grad():
+        params["opacities"][:40] = -9.0
+    living = params["means"][40:].detach().clone()
+    assert relocate_dead(params, optimizers, 0.02, generator("x")) == 40
+    distance = torch.cdist(params["means"][:40].detach(), living).amin(1)
+    assert distance.max() < 0.5 * 0.05 * 5
+    assert activate(params)["opacities"].min() > 0.02
+    for key in KEYS:
+        moments = optimizers[key].state[params[key]]
+        assert moments["exp_avg"][:40].abs().max() == 0.0
+        assert moments["exp_avg"].shape == params[key].shape
+
+
+def test_sharing_keeps_the_opacity_through_the_centre() -> None:
+    params, optimizers = trained_ball(3)
+    with torch.no_grad():
+        params["opacities"][0] = -9.0
+        params["opacities"][1] = -9.0
+    before = params["opacities"][2].sigmoid().item()
+    relocate_dead(params, optimizers, 0.02, generator("x"))
+    through = 1 - (1 - activate(params)["opacities"]).prod().item()
+    assert abs(through - before) < 1e-5
+
+
+def test_nothing_dead_or_nothing_alive_changes_nothing() -> None:
+    params, optimizers = trained_ball(20)
+    before = {key: params[key].detach().clone() for key in KEYS}
+    assert relocate_dead(params, optimizers, 0.02, generator("x")) == 0
+    assert relocate_dead(params, optimizers, 0.99, generator("x")) == 0
+    assert all(torch.equal(params[key], before[key]) for key in KEYS)
+
+
+def test_splitting_reaches_the_count_and_takes_the_largest() -> None:
+    params, optimizers = trained_ball(100)
+    with torch.no_grad():
+        params["scales"][:10] += 1.0
+    small = params["means"][10:].detach().clone()
+    split_largest(params, optimizers, 110, seed=1)
+    assert len(params["means"]) == 110
+    after = {tuple(mean) for mean in params["means"].tolist()}
+    assert all(tuple(mean) in after for mean in small.tolist())
+    assert all(
+        opt.state[params[k]]["exp_avg"].shape == params[k].shape for k, opt in optimizers.items()
+    )
+
+
+def test_splitting_is_repeatable_and_leaves_the_global_generator_alone() -> None:
+    results = []
+    for _ in range(2):
+        params, optimizers = trained_ball(64)
+        torch.manual_seed(5)
+        split_largest(params, optimizers, 150, seed=1)
+        results.append((params["means"].detach().clone(), torch.rand(1)))
+    assert torch.equal(results[0][0], results[1][0])
+    torch.manual_seed(5)
+    assert torch.equal(results[0][1], torch.rand(1))
