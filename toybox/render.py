@@ -1,0 +1,63 @@
+"""Images of scenes: one numba source, compiled for the CPU and for CUDA."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.cameras import Views
+from toybox.scenes import Batch
+
+
+@dataclass(frozen=True)
+class Renders:
+    """Images [n, 3, R, R] in [0, 1] on their backgrounds, and alpha [n, 1, R, R]."""
+
+    images: Tensor
+    alpha: Tensor
+
+
+def render(batch: Batch, resolution: int, *, samples: int = 2) -> Tensor:
+    """Images [n, 3, R, R] float32 in [0, 1] of the batch's scenes, on its device.
+
+    Args:
+        samples: rays a side of a pixel: 2 means 4 rays a pixel, box-averaged.
+    """
+    return render_with_alpha(batch, resolution, samples=samples).images
+
+
+def render_with_alpha(batch: Batch, resolution: int, *, samples: int = 2) -> Renders:
+    """As `render`, with the coverage of each pixel."""
+    device, count = batch.azimuth_deg.device, len(batch)
+    images = torch.empty(count, 3, resolution, resolution, device=device)
+    alpha = torch.empty(count, 1, resolution, resolution, device=device)
+    arguments = (
+        batch.rows,
+        batch.slots,
+        batch.counts,
+        batch.geometry,
+        batch.palettes.contiguous(),
+        pack_cameras(batch.views(resolution)),
+        batch.background.contiguous(),
+    )
+    if device.type == "cuda":
+        from toybox.render_cuda import render_cuda
+
+        render_cuda(*arguments, samples, images, alpha)
+    else:
+        from toybox.render_cpu import render_cpu
+
+        arrays = (tensor.numpy() for tensor in arguments)
+        render_cpu(*arrays, samples, images.numpy(), alpha.numpy())
+    return Renders(images, alpha)
+
+
+def pack_cameras(views: Views) -> Tensor:
+    """Cameras as the tracer reads them: [n, 13] rotation, position, focal length in pixels.
+
+    The principal point is the image's middle, as `stabledreamer_core.cameras.orbit` sets it.
+    """
+    rotation, translation = views.viewmats[:, :3, :3], views.viewmats[:, :3, 3]
+    position = -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]
+    parts = [rotation.flatten(1), position, views.Ks[:, :1, 0]]
+    return torch.cat(parts, dim=1).float().contiguous()
