@@ -1,0 +1,75 @@
+"""A prior's identity, for caches' keys and run records, and its manifest of checksums."""
+
+import hashlib
+from pathlib import Path
+
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import atomic_write, sha256_of
+from stabledreamer_core.priors.layout import component_files
+from stabledreamer_core.priors.source import hub_commit, local_folder
+
+MANIFEST = "SHA256SUMS"
+
+
+def prior_hash(source: str, *, revision: str | None = None, base: Path | None = None) -> str:
+    """Hex sha256 that changes whenever what the prior computes may change.
+
+    A local folder: over (name, size, sha256) of its components' files, wherever the folder lies.
+    A hub model: over its id and commit; nothing is downloaded.
+
+    Raises:
+        UserError: no such folder, one that is no prior, or a hub model whose commit is neither
+            given nor known locally nor to be had.
+    """
+    folder = local_folder(source, base)
+    if folder is None:
+        return _sha256(f"{source}@{hub_commit(source, revision)}")
+    return folder_hash(folder)
+
+
+def folder_hash(folder: Path) -> str:
+    """`prior_hash` of a local folder."""
+    lines = []
+    for name in component_files(folder):
+        path = folder / name
+        lines.append(f"{name}\t{path.stat().st_size}\t{sha256_of(path)}\n")
+    return _sha256("".join(lines))
+
+
+def write_manifest(folder: Path) -> Path:
+    """Write SHA256SUMS of every file below `folder`, as `sha256sum -c` reads it."""
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    )
+    manifest = folder / MANIFEST
+    with atomic_write(manifest) as temporary:
+        lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names]
+        temporary.write_text("".join(lines), encoding="utf-8")
+    return manifest
+
+
+def check_manifest(folder: Path) -> None:
+    """Compare the components' files with the folder's own SHA256SUMS, if it has one.
+
+    Raises:
+        UserError: a file's content differs from what its manifest says.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return
+    expected: dict[str, str] = {}
+    for line in manifest.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        expected[name] = digest
+    for name in component_files(folder):
+        if name in expected and sha256_of(folder / name) != expected[name]:
+            raise UserError(
+                f"this prior is damaged: {folder / name} differs from {manifest}; restore the"
+                " file, or remove the manifest if you changed it on purpose"
+            )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

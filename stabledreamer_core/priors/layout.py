@@ -1,0 +1,159 @@
+"""What a prior's folder must hold, and the first thing wrong with one that does not hold it.
+
+The folder is what `DiffusionPipeline.save_pretrained` writes: `model_index.json` names the
+pipeline's class, each component has a folder of its own. Weights are safetensors; pickles, which
+run code when they are opened, are never read.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from stabledreamer_core.errors import UserError
+
+# Component -> the file that describes it.
+CONFIGS = {
+    "tokenizer": "tokenizer_config.json",
+    "text_encoder": "config.json",
+    "unet": "config.json",
+    "vae": "config.json",
+    "scheduler": "scheduler_config.json",
+}
+# Component -> stem of its weights' file.
+WEIGHTS = {
+    "text_encoder": "model",
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of prior: the space it denoises in and the components it needs."""
+
+    space: str  # "pixel" or "latent"
+    components: tuple[str, ...]
+
+
+SHAPES = {
+    "IFPipeline": Shape("pixel", ("tokenizer", "text_encoder", "unet", "scheduler")),
+    "StableDiffusionPipeline": Shape(
+        "latent", ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
+    ),
+}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a prior's folder.
+
+    Raises:
+        UserError: the file is missing, unreadable or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"this prior is incomplete: no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"this prior is damaged: cannot read {path} ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"this prior is damaged: {path} holds no JSON object")
+    return content
+
+
+def read_shape(folder: Path) -> tuple[str, Shape]:
+    """The pipeline's class name and what it stands for, from `model_index.json`.
+
+    Raises:
+        UserError: no or an unreadable `model_index.json`, or a class we cannot use.
+    """
+    index = folder / "model_index.json"
+    name = read_json(index).get("_class_name")
+    if not isinstance(name, str) or name not in SHAPES:
+        raise UserError(f"{index} names the class {name!r}; a prior is one of {', '.join(SHAPES)}")
+    return name, SHAPES[name]
+
+
+def weight_files(folder: Path, component: str, variant: str | None) -> list[str]:
+    """Names, relative to `folder`, of the weights a component is loaded from.
+
+    One file, or the shards an index names. They need not exist: a file that should is named.
+    """
+    stem, infix = WEIGHTS[component], f".{variant}" if variant else ""
+    index = f"{component}/{stem}.safetensors.index{infix}.json"
+    if (folder / index).exists() and not (
+        folder / component / f"{stem}{infix}.safetensors"
+    ).exists():
+        weight_map = read_json(folder / index).get("weight_map", {})
+        return sorted({f"{component}/{Path(name).name}" for name in weight_map.values()})
+    return [f"{component}/{stem}{infix}.safetensors"]
+
+
+def needed_files(folder: Path, variant: str | None) -> list[str]:
+    """Names, relative to `folder`, of the descriptions and weights that loading reads.
+
+    Raises:
+        UserError: as `read_shape`.
+    """
+    _, shape = read_shape(folder)
+    names = ["model_index.json"]
+    for component in shape.components:
+        names.append(f"{component}/{CONFIGS[component]}")
+        if component in WEIGHTS:
+            names += weight_files(folder, component, variant)
+    return names
+
+
+def component_files(folder: Path) -> list[str]:
+    """Names, relative to `folder`, of all files that can decide what the prior computes, sorted.
+
+    Raises:
+        UserError: as `read_shape`.
+    """
+    _, shape = read_shape(folder)
+    endings = {".json", ".txt", ".model", ".safetensors"}
+    paths = [path for part in shape.components for path in (folder / part).glob("*")]
+    names = [path.relative_to(folder).as_posix() for path in paths if path.suffix in endings]
+    return sorted([*names, "model_index.json"])
+
+
+def check_folder(folder: Path, variant: str | None) -> None:
+    """Refuse a folder that would fail, or mislead, only later.
+
+    Reads the headers of the weights, not the weights: an IF is 30 GB.
+
+    Raises:
+        UserError: names the first file that is missing, cut short or pickled.
+    """
+    for name in needed_files(folder, variant):
+        if name.endswith(".json"):
+            read_json(folder / name)
+        else:
+            _check_weights(folder / name, variant)
+
+
+def _check_weights(path: Path, variant: str | None) -> None:
+    """Raise a UserError unless `path` is a whole safetensors file."""
+    if path.exists():
+        try:
+            with safe_open(path, framework="pt"):
+                return
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"this prior is damaged: {path} is cut short or no safetensors file ({error})"
+            ) from error
+    others = sorted(other.name for other in path.parent.glob("*.safetensors"))
+    if others:
+        wanted = f"variant {variant!r}" if variant else "no variant"
+        raise UserError(
+            f"this prior is incomplete: {wanted} is set, but instead of {path} there is"
+            f" {', '.join(others)}; set `variant` to match (`fp16` for *.fp16.safetensors)"
+        )
+    if any(path.parent.glob("*.bin")):
+        raise UserError(
+            f"{path.parent} holds only pickled weights (*.bin), which are never opened because"
+            " they can run code; save them again with `safe_serialization=True`"
+        )
+    raise UserError(f"this prior is incomplete: no file {path}")

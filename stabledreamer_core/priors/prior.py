@@ -1,0 +1,220 @@
+"""A diffusion prior: what the method asks of IF, Stable Diffusion and the Toybox priors alike."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors import text
+from stabledreamer_core.priors.identity import check_manifest, folder_hash
+from stabledreamer_core.priors.layout import read_json, read_shape
+from stabledreamer_core.priors.models import (
+    choose_dtype,
+    load_network,
+    read_alphas_cumprod,
+    vae_dtype,
+)
+from stabledreamer_core.priors.prediction import PREDICTION_TYPES, to_eps
+from stabledreamer_core.priors.source import find_folder
+
+# A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
+CPU_CHUNK = 4
+
+
+def load_prior(
+    source: str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    device: torch.device | str = "cpu",
+    base: Path | None = None,
+    dtype: str = "auto",
+    chunk: int | None = None,
+    cache_dir: Path | None = None,
+) -> "Prior":
+    """Open a prior. Its networks are loaded when they are first needed.
+
+    Args:
+        source: a folder as `DiffusionPipeline.save_pretrained` writes it (relative ones are
+            looked up from the current folder, then from `base`), or a hub id.
+        revision: of a hub id: best a commit.
+        variant: infix of the weights' file names, such as "fp16".
+        base: the repository's root unless given.
+        dtype: "auto" (`models.choose_dtype`), "float32", "float16", "bfloat16" or "float64".
+        chunk: most samples that pass the UNet at once; None: 4 on the CPU, all on a GPU.
+        cache_dir: where embeddings are kept between runs; None: in memory alone.
+
+    Raises:
+        UserError: one line: the folder is missing or damaged, the pipeline is of another kind,
+            or the hub model is neither cached nor reachable (within seconds, without retrying).
+    """
+    device = torch.device(device)
+    folder = find_folder(source, revision, variant, base)
+    check_manifest(folder)
+    if chunk is None:
+        chunk = CPU_CHUNK if device.type == "cpu" else 0
+    return Prior(folder, variant, device, choose_dtype(dtype, variant, device), chunk, cache_dir)
+
+
+class Prior:
+    """A frozen text-to-image diffusion model; see `load_prior`.
+
+    Attributes:
+        space: "pixel" (it denoises images in [-1, 1]) or "latent" (a VAE's latents).
+        resolution: side of the image it wants, in pixels.
+        sample_shape: (C, H, W) of what it denoises.
+        alphas_cumprod: [T] float32 on `device`.
+        dtype, device: what its networks run in and on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        variant: str | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        chunk: int = 0,
+        cache_dir: Path | None = None,
+    ):
+        _, shape = read_shape(folder)
+        self.folder, self.variant, self.device, self.dtype = folder, variant, device, dtype
+        self.chunk, self.cache_dir, self.space = chunk, cache_dir, shape.space
+        unet = read_json(folder / "unet/config.json")
+        self.sample_shape = _sample_shape(unet)
+        self.resolution = self.sample_shape[1]
+        if self.space == "latent":
+            vae = read_json(folder / "vae/config.json")
+            self.resolution *= 2 ** (len(vae["block_out_channels"]) - 1)
+            self._scaling_factor = float(vae.get("scaling_factor") or 0.18215)
+            self._shift_factor = float(vae.get("shift_factor") or 0.0)
+        elif self.sample_shape[0] != 3:
+            raise UserError(
+                f"{folder / 'unet/config.json'}: in_channels is {self.sample_shape[0]}, not 3; only"
+                " a pipeline's first stage, which starts from noise alone, can be a prior"
+            )
+        scheduler = read_json(folder / "scheduler/scheduler_config.json")
+        self.alphas_cumprod = read_alphas_cumprod(scheduler).to(device)
+        self._prediction_type = scheduler.get("prediction_type", "epsilon")
+        if self._prediction_type not in PREDICTION_TYPES:
+            raise UserError(
+                f"{folder / 'scheduler/scheduler_config.json'}: prediction_type"
+                f" {self._prediction_type!r} is not one of {', '.join(PREDICTION_TYPES)}"
+            )
+        self._networks: dict[str, Any] = {}
+        self._embeddings: dict[str, Tensor] = {}
+        self._hash: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """`prior_hash` of the folder this prior was loaded from."""
+        if self._hash is None:
+            self._hash = folder_hash(self.folder)
+        return self._hash
+
+    def embed(self, prompts: list[str]) -> Tensor:
+        """Text embeddings [B, L, D], float32 on `device`: those of the pipeline's `encode_prompt`.
+
+        The text encoder is loaded for prompts not seen before and freed again; the other
+        networks leave memory meanwhile. Each prompt is embedded by itself, then kept.
+        """
+        unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._embeddings]
+        unseen = [prompt for prompt in unseen if not self._embedding_from_disk(prompt)]
+        if unseen:
+            self.release()
+            encoded = text.encode_prompts(
+                self.folder, unseen, self.variant, self.dtype, self.device
+            )
+            self._embeddings |= encoded
+            if self.cache_dir is not None:
+                for prompt, embedding in encoded.items():
+                    text.write_embedding(self._embedding_path(prompt), embedding)
+        stacked = torch.stack([self._embeddings[prompt] for prompt in prompts])
+        return stacked.to(self.device, torch.promote_types(self.dtype, torch.float32))
+
+    def predict_eps(self, x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        """The noise the prior sees in x_t, without gradient.
+
+        Args:
+            x_t: [B, C, H, W] noised images in [-1, 1] or latents.
+            timesteps: [B] integers in [0, T).
+            embeddings: [B, L, D] from `embed`.
+
+        Returns:
+            eps [B, C, H, W] in x_t's dtype; the variance channels of IF are dropped, v- and
+            sample-prediction converted.
+        """
+        prediction = torch.empty_like(x_t)
+        channels = x_t.shape[1]
+        for part in torch.arange(len(x_t)).split(self.chunk or len(x_t)):
+            rows = slice(int(part[0]), int(part[-1]) + 1)
+            with torch.inference_mode():
+                output = self._network("unet")(
+                    x_t[rows].to(self.dtype, memory_format=torch.channels_last),
+                    timesteps[rows],
+                    encoder_hidden_states=embeddings[rows].to(self.dtype),
+                    return_dict=False,
+                )[0]
+            with torch.no_grad():
+                prediction[rows] = output[:, :channels].to(x_t.dtype)
+        with torch.no_grad():
+            abar = self.alphas_cumprod[timesteps]
+            return to_eps(prediction, x_t, abar, self._prediction_type)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] -> what the prior denoises, in images' dtype.
+
+        Pixel: 2 x - 1. Latent: the mean of the VAE's posterior, shifted and scaled.
+        Differentiable.
+        """
+        if self.space == "pixel":
+            return 2 * images - 1
+        vae = self._network("vae")
+        pixels = (2 * images - 1).to(vae.dtype, memory_format=torch.channels_last)
+        mean = vae.encode(pixels).latent_dist.mean.to(images.dtype)
+        return (mean - self._shift_factor) * self._scaling_factor
+
+    def decode(self, x: Tensor) -> Tensor:
+        """The inverse of `encode`, to look at: images [B, 3, H, W] in [0, 1], clamped."""
+        if self.space == "latent":
+            vae = self._network("vae")
+            latents = (x / self._scaling_factor + self._shift_factor).to(vae.dtype)
+            x = vae.decode(latents, return_dict=False)[0].to(x.dtype)
+        return ((x + 1) / 2).clamp(0, 1)
+
+    def release(self) -> None:
+        """Free the networks; they are loaded again when next needed."""
+        if self._networks:
+            self._networks.clear()
+            text.release_memory(self.device)
+
+    def _network(self, component: str) -> Any:
+        if component not in self._networks:
+            dtype = self.dtype if component == "unet" else vae_dtype(self.dtype)
+            self._networks[component] = load_network(
+                self.folder, component, self.variant, dtype, self.device
+            )
+        return self._networks[component]
+
+    def _embedding_path(self, prompt: str) -> Path:
+        assert self.cache_dir is not None
+        how = f"{self.dtype}-{self.device.type}"
+        return text.embedding_path(self.cache_dir, self.hash, how, prompt)
+
+    def _embedding_from_disk(self, prompt: str) -> bool:
+        """Take a prompt's embedding from `cache_dir`; False where it is not there."""
+        if self.cache_dir is None:
+            return False
+        embedding = text.read_embedding(self._embedding_path(prompt))
+        if embedding is None:
+            return False
+        self._embeddings[prompt] = embedding
+        return True
+
+
+def _sample_shape(unet: dict[str, Any]) -> tuple[int, int, int]:
+    """(C, H, W) that a UNet's configuration asks for."""
+    size = unet["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(unet["in_channels"]), int(height), int(width)

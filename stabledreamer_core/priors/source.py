@@ -1,0 +1,163 @@
+"""Where a prior lies: a folder of one's own, or a snapshot of a hub model.
+
+Everything after `find_folder` sees a local folder, whichever it was.
+"""
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.layout import WEIGHTS, check_folder, needed_files, read_shape
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REQUEST_TIMEOUT_S = 4.0
+DEADLINE_S = 6.0  # name resolution has no timeout of its own
+
+
+def find_folder(
+    source: str, revision: str | None, variant: str | None, base: Path | None = None
+) -> Path:
+    """The checked local folder of a prior, downloading a hub model where that is possible.
+
+    Args:
+        source: a folder (relative ones: from the current folder, then from `base`) or a hub id.
+        revision: of a hub id: a commit, tag or branch; ignored for a folder.
+        variant: infix of the weights' names, such as "fp16", or None.
+        base: the repository's root unless given.
+
+    Raises:
+        UserError: no such folder, a folder that is damaged or incomplete, or a hub model that is
+            neither cached nor reachable.
+    """
+    folder = local_folder(source, base)
+    if folder is not None:
+        check_folder(folder, variant)
+        return folder
+    cached = _cached_folder(source, revision)
+    if cached is not None:
+        if all((cached / name).exists() for name in needed_files(cached, variant)):
+            check_folder(cached, variant)
+            return cached
+    commit = _ask_hub(source, revision)
+    folder = _download(source, commit, variant)
+    check_folder(folder, variant)
+    return folder
+
+
+def local_folder(source: str, base: Path | None = None) -> Path | None:
+    """The folder `source` names, or None where it must be a hub id.
+
+    Raises:
+        UserError: `source` can only be a folder, and there is none.
+    """
+    path = Path(source).expanduser()
+    bases = [Path.cwd(), base or REPOSITORY]
+    candidates = [path] if path.is_absolute() else [folder / path for folder in bases]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    # "priors/mine" has a hub id's form; a folder "priors" says what was meant.
+    is_local = any(candidate.parent.is_dir() for candidate in candidates)
+    if is_local or not HUB_ID.fullmatch(source):
+        looked = " and ".join(str(candidate) for candidate in dict.fromkeys(candidates))
+        raise UserError(f"no prior at {source!r}: looked for the folder {looked}")
+    return None
+
+
+def hub_commit(source: str, revision: str | None) -> str:
+    """The commit a hub id and revision mean: as given, as cached, or as the hub says.
+
+    Raises:
+        UserError: it is neither cached nor to be had.
+    """
+    if revision and COMMIT.fullmatch(revision):
+        return revision
+    cached = _cached_folder(source, revision)
+    return cached.name if cached is not None else _ask_hub(source, revision)
+
+
+def _cached_folder(source: str, revision: str | None) -> Path | None:
+    """The hub cache's snapshot of `source`, or None; touches no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(source, "model_index.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _ask_hub(source: str, revision: str | None) -> str:
+    """One short request: may we have this model? Returns its commit."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(source, "model_index.json", revision=revision)
+    answer: dict[str, Any] = {}
+
+    def ask() -> None:
+        try:
+            answer["metadata"] = get_hf_file_metadata(url, timeout=REQUEST_TIMEOUT_S)
+        except Exception as error:  # whatever the HTTP library raises is told to the user
+            answer["error"] = error
+
+    _within(DEADLINE_S, ask)
+    if "metadata" in answer:
+        commit = answer["metadata"].commit_hash
+        if commit:
+            return str(commit)
+    error = answer.get("error")
+    if isinstance(error, hub.GatedRepoError):
+        reason = "the hub will not give it to you before you accept its licence"
+    elif isinstance(error, hub.RevisionNotFoundError):
+        reason = f"the hub has no revision {revision!r} of it"
+    elif isinstance(error, hub.RemoteEntryNotFoundError):
+        reason = "on the hub it is no diffusers pipeline (it has no model_index.json)"
+    elif isinstance(error, hub.RepositoryNotFoundError):
+        reason = "the hub knows no such model, or it is private"
+    else:
+        reason = f"the hub cannot be reached ({_first_line(error)})"
+    raise UserError(how_to_get(source, revision, reason)) from error
+
+
+def how_to_get(source: str, revision: str | None, reason: str) -> str:
+    """One line: why a hub model cannot be had, and the ways to get it."""
+    pin = f" --revision {revision}" if revision else ""
+    return (
+        f"the prior {source} is not in the local cache, and {reason}: accept its licence at"
+        f" https://huggingface.co/{source}, run `hf auth login`, then `hf download {source}{pin}`"
+        " (docs/real-weights.md says which files suffice), or set `prior` to a local folder"
+    )
+
+
+def _download(source: str, commit: str, variant: str | None) -> Path:
+    """Fetch what loading needs and no more: descriptions first, then the weights they name."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(patterns: list[str]) -> Path:
+        try:
+            return Path(snapshot_download(source, revision=commit, allow_patterns=patterns))
+        except Exception as error:  # a connection can fail in many ways
+            reason = f"the download failed ({_first_line(error)})"
+            raise UserError(how_to_get(source, commit, reason)) from error
+
+    _, shape = read_shape(fetch(["model_index.json"]))
+    descriptions = [f"{component}/*.json" for component in shape.components]
+    folder = fetch([*descriptions, "model_index.json", "tokenizer/*"])
+    weights = [name for name in needed_files(folder, variant) if name.split("/")[0] in WEIGHTS]
+    return fetch(weights)
+
+
+def _within(seconds: float, call: Callable[[], None]) -> None:
+    """Run `call` for at most so long; one that hangs is left behind."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+
+
+def _first_line(error: object) -> str:
+    """An exception as a few words; silence is a timeout."""
+    text = str(error).strip() if error is not None else "no answer in time"
+    return text.splitlines()[0] if text else type(error).__name__

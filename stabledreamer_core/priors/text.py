@@ -1,0 +1,101 @@
+"""Text embeddings: computed once per prompt by the pipeline's own encoder, then kept.
+
+IF's text encoder is T5-XXL, larger than its UNet: it is loaded for a call and freed after it.
+"""
+
+import gc
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stabledreamer_core.files import atomic_write
+from stabledreamer_core.priors.layout import read_json, read_shape
+from stabledreamer_core.priors.quiet import quiet
+
+
+def encode_prompts(
+    folder: Path,
+    prompts: list[str],
+    variant: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Prompt -> embedding [L, D] on the CPU, as ordinary sampling would compute it.
+
+    Prompts pass one at a time, so that an embedding does not depend on its company. A prompt
+    longer than the encoder reads is cut, with a warning.
+    """
+    pipeline = _text_pipeline(folder, variant, dtype, device)
+    embeddings = {}
+    for prompt in prompts:
+        with quiet(), torch.no_grad():
+            encoded, _ = pipeline.encode_prompt(
+                [prompt], device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            )
+            tokens = len(pipeline.tokenizer(prompt).input_ids)
+        if tokens > encoded.shape[1]:
+            warnings.warn(
+                f"the prompt has {tokens} tokens and its end is not read: the text encoder of"
+                f" {folder.name} takes {encoded.shape[1]} ({prompt[:60]!r}...)",
+                stacklevel=2,
+            )
+        embeddings[prompt] = encoded[0].to("cpu", copy=True)
+    del pipeline, encoded
+    release_memory(device)
+    return embeddings
+
+
+def _text_pipeline(
+    folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
+) -> Any:
+    """The pipeline with its tokenizer and text encoder alone."""
+    with quiet():
+        import diffusers
+
+        name, _ = read_shape(folder)
+        index = read_json(folder / "model_index.json")
+        parts = [part for part, value in index.items() if isinstance(value, list)]
+        left_out = {part: None for part in parts if part not in ("tokenizer", "text_encoder")}
+        pipeline = getattr(diffusers, name).from_pretrained(
+            folder,
+            **left_out,
+            requires_safety_checker=False,
+            variant=variant,
+            torch_dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        return pipeline.to(device)
+
+
+def release_memory(device: torch.device) -> None:
+    """Collect what was dropped, and hand a GPU's share back."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def embedding_path(cache_dir: Path, prior: str, how: str, prompt: str) -> Path:
+    """Where the embedding of `prompt` is kept: by the prior's hash, how it is run, and the text."""
+    key = hashlib.sha256("\0".join((prior, how, prompt)).encode()).hexdigest()
+    return cache_dir / f"{key}.safetensors"
+
+
+def read_embedding(path: Path) -> Tensor | None:
+    """A kept embedding [L, D], or None where there is none or it is damaged."""
+    try:
+        return load_file(path)["embedding"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def write_embedding(path: Path, embedding: Tensor) -> None:
+    """Keep an embedding [L, D]."""
+    with atomic_write(path) as temporary:
+        save_file({"embedding": embedding.contiguous()}, temporary)
