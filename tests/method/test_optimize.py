@@ -1,0 +1,140 @@
+"""The stage loop against a prior whose answer is known, and resuming bit for bit."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stabledreamer_core.config import Stage, load_config
+from stabledreamer_core.gaussians import KEYS, Splats, init_ball
+from stabledreamer_core.optimize import optimize
+from stabledreamer_core.seeds import generator
+
+CPU = torch.device("cpu")
+
+
+def known_prior(color: tuple[float, float, float]) -> Any:
+    """A pixel prior that is certain: every image it denoises is a disc of one colour on black.
+
+    Its eps is the exact posterior mean's for a single clean image, so x0_hat is that image.
+    """
+    alphas_cumprod = torch.linspace(0.9999, 0.002, 1000)
+    ys, xs = torch.meshgrid(torch.arange(16) - 7.5, torch.arange(16) - 7.5, indexing="ij")
+    disc = ((ys**2 + xs**2).sqrt() < 4.5).float()
+    clean = 2 * disc * torch.tensor(color)[:, None, None] - 1
+
+    def predict_eps(x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        abar = alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
+        return (x_t - abar.sqrt() * clean) / (1 - abar).sqrt()
+
+    return SimpleNamespace(
+        alphas_cumprod=alphas_cumprod,
+        encode=lambda images: 2 * images - 1,
+        predict_eps=predict_eps,
+    )
+
+
+def small_stage(**changes: Any) -> Stage:
+    stage = load_config().stage1.model_dump()
+    stage |= {"iterations": 12, "views": 2, "resolution": 16, "background": "black"} | changes
+    stage["density"] |= {"every": 4, "start": 0.0, "stop": 1.0}
+    return Stage.model_validate(stage)
+
+
+def run(stage: Stage, color: tuple[float, float, float] = (0.9, 0.2, 0.1), **kwargs: Any) -> Any:
+    start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
+    embeddings = torch.zeros(9, 4, 8)
+    return optimize(
+        stage,
+        start,
+        known_prior(color),
+        embeddings,
+        embeddings[:1],
+        seed=3,
+        name="stage1",
+        device=CPU,
+        **kwargs,
+    )
+
+
+def test_gaussians_become_what_the_prior_is_certain_of() -> None:
+    stage = small_stage(iterations=150)
+    splats, losses = run(stage)
+    assert len(losses) == 150
+    assert sum(losses[-10:]) < 0.15 * sum(losses[:10])
+    opaque = splats["opacities"].sigmoid() > 0.5
+    colors = splats["colors"].sigmoid()[opaque].mean(0)
+    torch.testing.assert_close(colors, torch.tensor([0.9, 0.2, 0.1]), atol=0.12, rtol=0.0)
+
+
+@pytest.mark.parametrize("reuse", [1, 5])
+@pytest.mark.parametrize("strategy", ["relocate", "default"])
+def test_resuming_anywhere_gives_the_same_bits(reuse: int, strategy: str) -> None:
+    stage = small_stage(target_reuse=reuse)
+    density = stage.density.model_copy(update={"strategy": strategy, "grow_grad2d": 1e-7})
+    stage = stage.model_copy(update={"density": density})
+    states: dict[int, dict[str, Tensor]] = {}
+
+    def keep(step: int, tensors: dict[str, Tensor]) -> None:
+        states[step] = {key: value.detach().clone() for key, value in tensors.items()}
+
+    whole, _ = run(stage, save=keep, save_every_seconds=-1.0)
+    assert sorted(states) == list(range(1, 12))
+    for step in (1, 4, 7, 11):
+        resumed, losses = run(stage, resume=(step, states[step]))
+        assert len(losses) == 12 - step
+        assert all(torch.equal(resumed[key], whole[key]) for key in KEYS), step
+
+
+def test_same_seed_same_bits_other_seed_other_bits() -> None:
+    stage = small_stage(iterations=3)
+    first, second = run(stage)[0], run(stage)[0]
+    assert all(torch.equal(first[key], second[key]) for key in KEYS)
+    start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
+    embeddings = torch.zeros(9, 4, 8)
+    other, _ = optimize(
+        stage,
+        start,
+        known_prior((0.9, 0.2, 0.1)),
+        embeddings,
+        embeddings[:1],
+        seed=4,
+        name="stage1",
+        device=CPU,
+    )
+    assert not torch.equal(first["means"], other["means"])
+
+
+def test_each_view_is_asked_for_with_its_own_words() -> None:
+    stage = small_stage(iterations=6, views=4, guidance_scale=1.0)
+    asked: list[Tensor] = []
+    prior = known_prior((0.5, 0.5, 0.5))
+    plain = prior.predict_eps
+    prior.predict_eps = lambda x, t, e: (asked.append(e[:, 0, 0]), plain(x, t, e))[1]
+    seen: list[dict[str, Any]] = []
+    words = torch.arange(9.0).reshape(9, 1, 1).expand(9, 4, 8)
+    start: Splats = init_ball(50, 0.5, 0.1, 0.3, generator("optimize"))
+    optimize(
+        stage,
+        start,
+        prior,
+        words,
+        words[:1],
+        seed=0,
+        name="stage1",
+        device=CPU,
+        observe=seen.append,
+    )
+    for embeddings, step in zip(asked, seen, strict=True):
+        azimuth, elevation = step["views"].azimuth_deg, step["views"].elevation_deg
+        expected = ((azimuth + 22.5) // 45) % 8
+        expected[elevation >= 60] = 8
+        assert torch.equal(embeddings, expected)
+
+
+def test_an_empty_stage_returns_its_start() -> None:
+    splats, losses = run(small_stage(iterations=0))
+    start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
+    assert losses == [] and all(torch.equal(splats[key], start[key]) for key in KEYS)
