@@ -1,0 +1,138 @@
+"""The networks: the real classes of diffusers and transformers, small."""
+
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from toybox.training.settings import Latent, Pixel, Text, Vae
+from toybox.training.vocabulary import MAX_TOKENS
+
+
+def pixel_unet(settings: Pixel) -> UNet2DConditionModel:
+    """A U-Net of DeepFloyd IF's blocks: 3 channels in, noise and variance (6) out."""
+    levels, attending = len(settings.channels), settings.attention_levels
+    down = ["ResnetDownsampleBlock2D"] * (levels - attending)
+    up = ["SimpleCrossAttnUpBlock2D"] * attending
+    return UNet2DConditionModel(
+        sample_size=settings.resolution,
+        in_channels=3,
+        out_channels=6,
+        block_out_channels=settings.channels,
+        layers_per_block=settings.layers_per_block,
+        down_block_types=(*down, *["SimpleCrossAttnDownBlock2D"] * attending),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=(*up, *["ResnetUpsampleBlock2D"] * (levels - attending)),
+        act_fn="gelu",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=settings.text.heads,
+        attention_head_dim=settings.head_dim,
+        cross_attention_dim=settings.text.width,
+        cross_attention_norm="group_norm",
+        encoder_hid_dim=settings.text.width,
+        encoder_hid_dim_type="text_proj",
+        norm_num_groups=settings.norm_groups,
+        resnet_skip_time_act=True,
+        resnet_time_scale_shift="scale_shift",
+        time_embedding_act_fn="gelu",
+    )
+
+
+def pixel_scheduler() -> DDPMScheduler:
+    """IF's noise schedule: a cosine, variances learnt between beta_t and the posterior's."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        variance_type="learned_range",
+        prediction_type="epsilon",
+        clip_sample=True,
+    )
+
+
+def t5_encoder(settings: Text, tokenizer: T5Tokenizer) -> T5EncoderModel:
+    """A small T5 encoder."""
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(tokenizer),
+            d_model=settings.width,
+            d_kv=settings.width // settings.heads,
+            d_ff=settings.feed_forward,
+            num_layers=settings.layers,
+            num_heads=settings.heads,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def clip_encoder(settings: Text, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """A small CLIP text encoder."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.width,
+            intermediate_size=settings.feed_forward,
+            projection_dim=settings.width,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            max_position_embeddings=MAX_TOKENS,
+            hidden_act="quick_gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def latent_unet(settings: Latent, vae: AutoencoderKL) -> UNet2DConditionModel:
+    """A U-Net of Stable Diffusion's blocks over the autoencoder's latents."""
+    levels = len(settings.channels)
+    factor = 2 ** (len(vae.config["block_out_channels"]) - 1)
+    return UNet2DConditionModel(
+        sample_size=settings.resolution // factor,
+        in_channels=vae.config["latent_channels"],
+        out_channels=vae.config["latent_channels"],
+        block_out_channels=settings.channels,
+        layers_per_block=settings.layers_per_block,
+        down_block_types=(*["CrossAttnDownBlock2D"] * (levels - 1), "DownBlock2D"),
+        up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * (levels - 1)),
+        attention_head_dim=settings.heads,  # in Stable Diffusion's configs: heads, not channels
+        cross_attention_dim=settings.text.width,
+        norm_num_groups=settings.norm_groups,
+    )
+
+
+def latent_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="epsilon",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def autoencoder(settings: Vae) -> AutoencoderKL:
+    """A small KL autoencoder; its scaling_factor is set after training, from measured latents."""
+    levels = len(settings.channels)
+    return AutoencoderKL(
+        sample_size=settings.resolution,
+        block_out_channels=settings.channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=settings.layers_per_block,
+        latent_channels=settings.latent_channels,
+        norm_num_groups=settings.norm_groups,
+        scaling_factor=1.0,
+    )

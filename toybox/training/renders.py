@@ -1,0 +1,31 @@
+"""Endless training renders: Toybox scenes drawn, rendered and captioned on the device."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from toybox.render import render
+from toybox.scenes import Batch, Sampler
+from toybox.training.settings import Training
+
+Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Batch]]
+
+
+def renders(settings: Training, device: torch.device, split: str = "train") -> Draw:
+    """A function (count, resolution, generator) -> images [n, 3, R, R] in [0, 1] and their scenes.
+
+    Args:
+        split: "train", or "heldout" for the toys training never sees.
+    """
+    sampler = Sampler(
+        device, shape_seed=settings.shape_seed, variations=settings.variations, split=split
+    )
+
+    def draw(
+        count: int, resolution: int, generator: torch.Generator
+    ) -> tuple[Tensor, Batch]:
+        batch = sampler.sample(count, generator)
+        return render(batch, resolution, samples=settings.samples_per_axis), batch
+
+    return draw

@@ -1,0 +1,86 @@
+"""Every caption a toy can be shown with, and the tokens the text encoders read.
+
+A toy's captions, in order: without view words, with each of the four coarse ones, with each of
+the eight directions and overhead. The last row of a token table is the empty caption.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from stabledreamer_core.views import OVERHEAD_DEG, VOCABULARIES, view_prompts
+from toybox.captions import caption
+from toybox.catalogue import all_toys
+from toybox.training.settings import Captions
+
+FIRST_COARSE = 1
+FIRST_FINE = FIRST_COARSE + len(VOCABULARIES["four"])
+VARIANTS = FIRST_FINE + len(VOCABULARIES["eight"])
+MAX_TOKENS = 77
+
+
+def variants(text: str) -> list[str]:
+    """A caption with none, coarse and fine view words: `VARIANTS` texts."""
+    return [text, *view_prompts(text, "four"), *view_prompts(text, "eight")]
+
+
+def all_captions() -> list[str]:
+    """Every caption of every toy, toy by toy, then the empty one."""
+    texts = [text for toy in all_toys() for text in variants(caption(toy))]
+    return [*texts, ""]
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Tokens of `all_captions()` as both pipelines make them: padded to 77."""
+
+    ids: Tensor  # [captions, 77] int64
+    mask: Tensor  # [captions, 77] int64, 0 on padding
+
+
+def tokenize_all(tokenizer: PreTrainedTokenizerBase, device: torch.device) -> TokenTable:
+    """Tokenise every caption once."""
+    tokens = tokenizer(
+        all_captions(),
+        padding="max_length",
+        max_length=MAX_TOKENS,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return TokenTable(tokens.input_ids.to(device), tokens.attention_mask.to(device))
+
+
+def draw_rows(
+    toy_index: Tensor,
+    azimuth_deg: Tensor,
+    elevation_deg: Tensor,
+    shares: Captions,
+    generator: torch.Generator,
+) -> Tensor:
+    """Rows of `all_captions()` for a batch of renders, without waiting for the device.
+
+    Args:
+        toy_index, azimuth_deg, elevation_deg: [n] what is shown and from where.
+        shares: of empty, plain and coarse captions.
+        generator: on the tensors' device.
+    """
+    coarse, fine = view_variants(azimuth_deg, elevation_deg)
+    device, n = toy_index.device, len(toy_index)
+    kind, empty = torch.rand(2, n, generator=generator, device=device)
+    variant = torch.where(kind < shares.plain + shares.coarse, coarse, fine)
+    variant = torch.where(kind < shares.plain, torch.zeros_like(variant), variant)
+    rows = toy_index.long() * VARIANTS + variant
+    return torch.where(empty < shares.empty, len(all_toys()) * VARIANTS, rows)
+
+
+def view_variants(azimuth_deg: Tensor, elevation_deg: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions among a toy's captions of its coarse and fine view words (views.view_words)."""
+    eighth = torch.floor((azimuth_deg + 22.5) / 45.0).long() % 8
+    quarter = torch.round(azimuth_deg / 90.0).long() % 4
+    four = torch.where(quarter == 3, 1, quarter)  # front, side, back, side
+    overhead = elevation_deg >= OVERHEAD_DEG
+    coarse = torch.where(overhead, len(VOCABULARIES["four"]) - 1, four)
+    fine = torch.where(overhead, len(VOCABULARIES["eight"]) - 1, eighth)
+    return FIRST_COARSE + coarse, FIRST_FINE + fine
