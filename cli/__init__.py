@@ -1,0 +1,1 @@
+"""The command `stabledreamer`: one file a subcommand."""

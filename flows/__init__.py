@@ -1,0 +1,21 @@
+"""The pipelines: what runs after what. Each flow reads from top to bottom.
+
+Prefect stays on this machine and quiet unless the environment says otherwise: its files lie
+under .cache of this repository, it reports nothing home, and only what goes wrong is told.
+"""
+
+import os
+
+from stabledreamer_core.config import ROOT
+
+CACHE = ROOT / ".cache"
+
+_DEFAULTS = {
+    "PREFECT_HOME": str(CACHE / "prefect"),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are raised, and told once
+    "PREFECT_CLI_PROMPT": "false",
+}
+for _name, _value in _DEFAULTS.items():
+    os.environ.setdefault(_name, _value)

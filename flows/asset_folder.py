@@ -1,0 +1,99 @@
+"""The folder of one asset: its name, whose it is, and who works in it."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from stabledreamer_core import run_record
+from stabledreamer_core.errors import UserError
+
+OWNER = ".prompt.json"
+LONGEST_SLUG = 60
+
+
+def default_folder(prompt: str, seed: int) -> Path:
+    """outputs/<slug>-s<seed>, below the current folder."""
+    return Path("outputs") / f"{slug(prompt)}-s{seed}"
+
+
+def slug(prompt: str) -> str:
+    """Lower-case ASCII letters, digits and single hyphens; at most `LONGEST_SLUG` characters.
+
+    Where that leaves nothing, or has to be cut, a short hash of the prompt tells it from others.
+    """
+    ascii_text = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
+    text = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
+    if text and len(text) <= LONGEST_SLUG:
+        return text
+    digest = hashlib.sha256(prompt.encode()).hexdigest()[:8]
+    return f"{text[: LONGEST_SLUG - 9].strip('-')}-{digest}".strip("-")
+
+
+@contextmanager
+def claimed(out: Path, prompt: str, seed: int) -> Iterator[None]:
+    """Make the folder this prompt's and nobody else's for the time of the block.
+
+    Raises:
+        UserError: it cannot be written, holds something else, or another run works in it.
+    """
+    check_owner(out, prompt, seed)
+    owner = out / OWNER
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(owner, "a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    with file:
+        _lock(file, out)
+        if file.tell() == 0:
+            file.write(json.dumps({"prompt": prompt, "seed": seed}))
+            file.flush()
+        yield
+
+
+def check_owner(out: Path, prompt: str, seed: int) -> None:
+    """Raise a UserError if the folder is not free, and not this prompt's and seed's either."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"--out {out} is a file; choose a folder")
+    try:
+        empty = not any(path.name != OWNER for path in out.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot read {out}: {error.strerror}; choose another --out") from None
+    if empty:
+        (out / OWNER).unlink(missing_ok=True) if _owner(out) is None else None
+    owner = _owner(out) or run_record.read(out)
+    if owner is None and empty:
+        return
+    if owner is None or "prompt" not in owner:
+        raise UserError(f"{out} is not empty and holds no asset of ours; choose another --out")
+    if (owner["prompt"], owner.get("seed")) != (prompt, seed):
+        raise UserError(
+            f"{out} holds {str(owner['prompt'])[:80]!r} with seed {owner.get('seed')}; "
+            "choose another --out"
+        )
+
+
+def _owner(out: Path) -> dict[str, object] | None:
+    try:
+        owner = json.loads((out / OWNER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return owner if isinstance(owner, dict) else None
+
+
+def _lock(file: IO[str], out: Path) -> None:
+    """Held until the file is closed or the process dies, however it dies."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"another run is working in {out}; wait for it, or choose --out") from None
+    os.lseek(file.fileno(), 0, os.SEEK_END)

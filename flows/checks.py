@@ -1,0 +1,141 @@
+"""People's mistakes, found before minutes are spent on them."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from flows import CACHE
+from flows.asset_folder import check_owner, default_folder
+from stabledreamer_core.config import ROOT, Config, Stage, load_config
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.identity import check_manifest
+from stabledreamer_core.priors.source import find_folder
+from tasks.job import Job
+
+LONGEST_PROMPT = 300  # characters
+MOST_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
+NEEDED_BYTES = 200 * 2**20
+TOYBOX = ("toybox-if", "toybox-sd")
+
+
+def prepare(
+    prompt: str,
+    seed: int = 0,
+    params: str | None = None,
+    overrides: list[str] | None = None,
+    quick: bool = False,
+    out: str | None = None,
+    bars: bool = True,
+) -> Job:
+    """The job that flows/dream.py's arguments describe.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    prompt = clean_prompt(prompt)
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
+    config = load_config(Path(params) if params else None, overrides, quick)
+    folder = Path(out).expanduser() if out else default_folder(prompt, seed)
+    check_owner(folder, prompt, seed)
+    check_priors(config, prompt)
+    check_room(folder)
+    check_room(CACHE)
+    return Job(prompt, seed, config, folder, bars)
+
+
+def clean_prompt(prompt: str) -> str:
+    """The prompt with single spaces.
+
+    Raises:
+        UserError: it is empty, too long, or holds no letters.
+    """
+    prompt = " ".join(prompt.split())
+    if not prompt:
+        raise UserError('the prompt is empty; say what to make, such as "a red bear"')
+    if len(prompt) > LONGEST_PROMPT:
+        raise UserError(
+            f"the prompt has {len(prompt)} characters; "
+            f"priors read about {MOST_TOKENS} words, so at most {LONGEST_PROMPT} are taken"
+        )
+    if not prompt.isprintable() or not any(character.isalpha() for character in prompt):
+        raise UserError(f"the prompt {prompt!r} is not a sentence; say what to make in words")
+    return prompt
+
+
+def check_priors(config: Config, prompt: str) -> None:
+    """Both priors' files are whole, and they can know what the prompt speaks of.
+
+    Raises:
+        UserError: they are not, or they cannot.
+    """
+    for stage in (config.stage1, config.stage2):
+        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
+        check_manifest(folder, stage.variant)
+        _check_tokens(folder, stage, prompt)
+    if any(Path(stage.prior).name in TOYBOX for stage in (config.stage1, config.stage2)):
+        check_words(prompt)
+
+
+def check_words(prompt: str) -> None:
+    """What Toybox knows of the prompt: warns of unknown words on stderr.
+
+    Raises:
+        UserError: it names no object that Toybox knows.
+    """
+    from toybox.captions import parse, vocabulary
+
+    parsed, words = parse(prompt), vocabulary()
+    objects, colours = ", ".join(words["categories"]), ", ".join(words["colours"])
+    if parsed.category is None:
+        raise UserError(
+            f"the bundled Toybox priors know no object in {prompt!r}; they know: {objects}; "
+            f"in {colours}; with {', '.join(words['accessories'])}. "
+            "Other prompts need real weights: --params params/paper.yaml"
+        )
+    if parsed.unknown:
+        print(
+            f"warning: the bundled Toybox priors do not know: {', '.join(parsed.unknown)} "
+            f"(they know {len(words['categories'])} objects and the colours {colours})",
+            file=sys.stderr,
+        )
+
+
+def check_room(folder: Path) -> None:
+    """Raise a UserError if the folder cannot be written, or its disk is nearly full."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; choose another --out"
+        ) from None
+    if free < NEEDED_BYTES:
+        raise UserError(
+            f"the disk of {folder} has {free // 2**20} MB free and a run needs "
+            f"{NEEDED_BYTES // 2**20}; free some, or choose an --out on another disk"
+        )
+
+
+def _check_tokens(folder: Path, stage: Stage, prompt: str) -> None:
+    """The tokenizer's own count, where it is of the kind that one file describes."""
+    file = folder / "tokenizer" / "tokenizer.json"
+    if not file.is_file():
+        return
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    longest = " back right view"  # the views' words come after the prompt
+    tokens = len(tokenizer.encode(prompt + longest).ids)
+    if tokens > MOST_TOKENS:
+        raise UserError(
+            f"the prompt has {tokens} tokens for {stage.prior}, which reads {MOST_TOKENS}; "
+            "shorten it"
+        )

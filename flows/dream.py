@@ -1,0 +1,94 @@
+"""One sentence becomes one 3D asset.
+
+prompt -> stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable, preview, mesh
+                                                         -> evaluate -> report
+"""
+
+import time
+from typing import Any
+
+from prefect import Task, flow
+
+from flows.asset_folder import claimed
+from flows.checks import prepare
+from stabledreamer_core.keys import step_key
+from stabledreamer_core.run_record import intact
+from tasks.checkpoint import checkpoint
+from tasks.evaluate import evaluate
+from tasks.gaussians import gaussians
+from tasks.job import Job
+from tasks.manifest import Manifest
+from tasks.mesh import mesh
+from tasks.optimize import optimize
+from tasks.preview import preview
+from tasks.report import report
+from tasks.turntable import turntable
+
+Steps = dict[str, dict[str, Any]]  # name -> {"key", "files", "facts"}, in the order they were done
+
+
+@flow(name="dream", flow_run_name="{prompt}-s{seed}", validate_parameters=True)
+def dream(
+    prompt: str,
+    seed: int = 0,
+    params: str | None = None,
+    overrides: list[str] | None = None,
+    quick: bool = False,
+    out: str | None = None,
+    bars: bool = True,
+) -> dict[str, Any]:
+    """Make an asset, or what is missing of it.
+
+    Args:
+        prompt: what to make.
+        seed: a prompt and seed give the same bits every time on a CPU.
+        params: a file of settings laid over params.yaml.
+        overrides: settings as "stage1.iterations=300", laid over that.
+        quick: the fast preset.
+        out: the asset folder; by default outputs/<prompt>-s<seed>.
+        bars: whether to draw progress bars.
+
+    Returns:
+        The record in run.json.
+
+    Raises:
+        UserError: something the user can put right, found before any time is spent.
+    """
+    # 1. What could go wrong is found now.
+    job = prepare(prompt, seed, params, overrides, quick, out, bars)
+    steps: Steps = {}
+    with claimed(job.out, job.prompt, job.seed):
+        # 2. Geometry, from the pixel-space prior.
+        take("stage1", job, steps, optimize, 1)
+        take("checkpoint1", job, steps, checkpoint, 1)
+
+        # 3. Colour and detail, from the latent-space prior.
+        take("stage2", job, steps, optimize, 2)
+        take("checkpoint2", job, steps, checkpoint, 2)
+
+        # 4. The asset in the forms people use.
+        take("gaussians", job, steps, gaussians)
+        take("turntable", job, steps, turntable)
+        take("preview", job, steps, preview)
+        take("mesh", job, steps, mesh)
+
+        # 5. How good it is, and the page that shows it all.
+        take("evaluate", job, steps, evaluate)
+        return report(job, steps)
+
+
+def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *arguments: int) -> None:
+    """Take one step, unless its result is known and its files are still what they were."""
+    files = {path: sha256 for step in steps.values() for path, sha256 in step["files"].items()}
+    key = step_key(name, job.config, job.prompt, job.seed, files)
+    began = time.monotonic()
+    state = task(job, *arguments, key=key, return_state=True)
+    manifest: Manifest = state.result()
+    kept = state.name == "Cached"
+    if kept and not intact(job.out, manifest["files"]):
+        kept = False
+        manifest = task.with_options(refresh_cache=True)(job, *arguments, key=key)
+    steps[name] = {"key": key, **manifest}
+    if job.bars:
+        how = "kept" if kept else f"{time.monotonic() - began:.1f} s"
+        print(f"  {name:12s} {how}", flush=True)

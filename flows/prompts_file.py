@@ -1,0 +1,71 @@
+"""A suite's file of prompts, and the rule by which prompts/toybox.yaml was made.
+
+python -m flows.prompts_file > prompts/toybox.yaml
+"""
+
+from pathlib import Path
+
+import yaml
+
+from stabledreamer_core.errors import UserError
+
+HEADER = """\
+# The benchmark: prompts whose combination of category, colour and accessory no Toybox prior saw in
+# training (toybox/heldout.yaml). One a category, in the catalogue's order; a top hat is the plain
+# black one, any other accessory has the colour that follows the toy's own in the catalogue.
+# Made by: python -m flows.prompts_file > prompts/toybox.yaml
+"""
+
+
+def read_prompts(path: Path) -> tuple[list[str], list[int]]:
+    """Prompts and seeds of a YAML file: a list, or `prompts:` and `seeds:` (default [0]).
+
+    Raises:
+        UserError: it is missing, or not of that form.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"prompts file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"cannot read prompts file {path}: {' '.join(str(error).split())}"
+        ) from None
+    if isinstance(content, list):
+        content = {"prompts": content}
+    if not isinstance(content, dict) or set(content) - {"prompts", "seeds"}:
+        raise UserError(
+            f"prompts file {path} must be a list, or have `prompts:` and `seeds:` alone"
+        )
+    prompts, seeds = content.get("prompts"), content.get("seeds", [0])
+    if not isinstance(prompts, list) or not prompts:
+        raise UserError(f"prompts file {path} holds no prompts")
+    if not all(isinstance(prompt, str) for prompt in prompts):
+        raise UserError(f"prompts file {path}: every prompt must be text")
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
+        raise UserError(f"prompts file {path}: seeds must be a list of whole numbers")
+    return prompts, seeds
+
+
+def toybox_prompts() -> list[str]:
+    """One held-out prompt a category, by the rule in `HEADER`."""
+    from toybox.captions import DEFAULT_COLOURS, caption
+    from toybox.catalogue import COLOURS, Toy
+    from toybox.heldout import heldout_combinations
+
+    colours = list(COLOURS)
+    prompts = []
+    for category, colour, accessory in heldout_combinations():
+        following = colours[(colours.index(colour) + 1) % len(colours)]
+        accessory_colour = DEFAULT_COLOURS.get(accessory, following)
+        prompts.append(caption(Toy(category, colour, accessory, accessory_colour)))
+    return prompts
+
+
+def toybox_yaml() -> str:
+    """The text of prompts/toybox.yaml."""
+    return HEADER + "prompts:\n" + "".join(f"  - {prompt}\n" for prompt in toybox_prompts())
+
+
+if __name__ == "__main__":
+    print(toybox_yaml(), end="")

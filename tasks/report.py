@@ -1,0 +1,32 @@
+"""run.json and the page that shows it all."""
+
+from typing import Any
+
+from prefect import task
+
+from stabledreamer_core import run_record
+from stabledreamer_core.report import write_report
+from tasks.job import Job
+
+
+@task(name="report")
+def report(job: Job, steps: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Never cached: it takes a moment, and run.json must name every other file.
+
+    The page reads run.json, and run.json holds the page's hash: so it is written twice.
+    """
+    record = run_record.compose(job.prompt, job.seed, job.config, device_name(job), steps)
+    run_record.write(job.out, record)
+    write_report(job.out)
+    record["files"] |= run_record.hash_files(job.out, (run_record.REPORT,))
+    run_record.write(job.out, record)
+    return record
+
+
+def device_name(job: Job) -> str:
+    """Such as "cpu (2 threads)" or "cuda (NVIDIA H200)"."""
+    import torch
+
+    if job.device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(job.device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
