@@ -1,13 +1,15 @@
 """Shapes of all toys as arrays of parts: the one description renders and meshes are made from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toybox import geometry_accessories, geometry_creatures, geometry_things
+from toybox import geometry_creatures, geometry_kitchen, geometry_plants, geometry_things
 from toybox.catalogue import CATEGORIES, accessories_of
+from toybox.geometry_accessories import cube, scarf, top_hat
 from toybox.geometry_creatures import Shape, Vary
 from toybox.geometry_parts import SLOTS, Part, bounding_radius, extreme_points
 
@@ -19,6 +21,32 @@ RADIUS = 0.9
 SEEDS_PER_SET = 1 << 16
 
 Float32 = NDArray[np.float32]
+
+MAKERS: dict[str, Callable[[Vary], Shape]] = {
+    "bear": geometry_creatures.bear,
+    "bunny": geometry_creatures.bunny,
+    "cat": geometry_creatures.cat,
+    "penguin": geometry_creatures.penguin,
+    "duck": geometry_creatures.duck,
+    "snowman": geometry_creatures.snowman,
+    "robot": geometry_creatures.robot,
+    "fish": geometry_things.fish,
+    "car": geometry_things.car,
+    "house": geometry_things.house,
+    "mushroom": geometry_plants.mushroom,
+    "cactus": geometry_plants.cactus,
+    "mug": geometry_kitchen.mug,
+    "chair": geometry_kitchen.chair,
+    "tree": geometry_plants.tree,
+    "rocket": geometry_things.rocket,
+    "teapot": geometry_kitchen.teapot,
+    "cupcake": geometry_kitchen.cupcake,
+}
+ADDITIONS: dict[str, Callable[[Shape, Vary], list[Part]]] = {
+    "top hat": top_hat,
+    "scarf": scarf,
+    "cube": cube,
+}
 
 
 @dataclass(frozen=True)
@@ -60,12 +88,11 @@ def solid(category: str, accessory: str | None, variation_seed: int | None = Non
             accessory varies the same as the toy without.
     """
     vary = _vary(category, variation_seed)
-    shape = _make(category)(vary)
+    shape = MAKERS[category](vary)
     radius = vary(RADIUS, 0.05 / RADIUS)
     parts = shape.parts
     if accessory is not None:
-        add = getattr(geometry_accessories, accessory.replace(" ", "_"))
-        parts = parts + add(shape, vary)
+        parts = parts + ADDITIONS[accessory](shape, vary)
     return _fitted(parts, radius)
 
 
@@ -91,11 +118,6 @@ def geometry_bank(shape_seed: int, variations: int) -> Bank:
         bank.rows[index, : len(one.slots)] = one.rows
         bank.slots[index, : len(one.slots)] = one.slots
     return bank
-
-
-def _make(category: str):  # type: ignore[no-untyped-def]
-    home = geometry_creatures if CATEGORIES[category].wears else geometry_things
-    return getattr(home, category)
 
 
 def _vary(category: str, variation_seed: int | None) -> Vary:

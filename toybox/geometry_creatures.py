@@ -99,7 +99,7 @@ def bunny(vary: Vary) -> Shape:
 
 def cat(vary: Vary) -> Shape:
     """A cat on four legs, its tail up and bent to its left."""
-    length, head, ear = vary(0.48, 0.1), vary(0.36, 0.08), vary(0.30, 0.15)
+    length, head, ear = vary(0.44, 0.1), vary(0.40, 0.08), vary(0.30, 0.15)
     leg, tail, lean = vary(0.5, 0.12), vary(0.55, 0.15), vary(0.25, 0.5)
     x, z = length + 0.2, 0.42
     back = -length - 0.22
@@ -150,7 +150,9 @@ def cat(vary: Vary) -> Shape:
             0.085,
         ),
     ]
-    return Shape(parts, ((x - 0.02, 0, z + head * 0.82), head * 0.62), ((length + 0.11, 0, 0.2), 0.25))
+    return Shape(
+        parts, ((x - 0.02, 0, z + head * 0.82), head * 0.62), ((length + 0.11, 0, 0.2), 0.25)
+    )
 
 
 def penguin(vary: Vary) -> Shape:
@@ -162,9 +164,7 @@ def penguin(vary: Vary) -> Shape:
         ball("body", (0, 0, 0), (fat, fat * 1.02, tall)),
         ball("pale", (fat * 0.30, 0, -0.06), (fat * 0.82, fat * 0.8, tall * 0.84)),
         ball("body", (0.02, 0, z), head),
-        *mirrored(
-            lambda s: ball("pale", (head * 0.52, s * 0.13, z - 0.03), (0.24, 0.18, 0.24))
-        ),
+        *mirrored(lambda s: ball("pale", (head * 0.52, s * 0.13, z - 0.03), (0.24, 0.18, 0.24))),
         *mirrored(lambda s: ball("black", (head * 0.52 + 0.2, s * 0.15, z + 0.06), 0.062)),
         limb("beak", (head * 0.8, 0, z - 0.06), (head + 0.26, 0, z - 0.1), 0.11, 0.035),
         *mirrored(
@@ -173,11 +173,15 @@ def penguin(vary: Vary) -> Shape:
             )
         ),
         *mirrored(
-            lambda s: ball("beak", (0.26, s * 0.24, -tall * 0.93), (0.3, 0.19, 0.08), (0, 0, s * 14))
+            lambda s: ball(
+                "beak", (0.26, s * 0.24, -tall * 0.93), (0.3, 0.19, 0.08), (0, 0, s * 14)
+            )
         ),
         cone("body", (-fat * 0.6, 0, -tall * 0.55), (-fat - 0.24, 0, -tall * 0.86), 0.22, 0.04),
     ]
-    return Shape(parts, ((0, 0, z + head * 0.82), head * 0.66), ((0.02, 0, tall * 0.72), head * 0.92))
+    return Shape(
+        parts, ((0, 0, z + head * 0.82), head * 0.66), ((0.02, 0, tall * 0.72), head * 0.92)
+    )
 
 
 def duck(vary: Vary) -> Shape:
@@ -214,13 +218,19 @@ def snowman(vary: Vary) -> Shape:
         ball("body", (0, 0, 0), (low, low, low * 0.94)),
         ball("body", (0, 0, z_middle), middle),
         ball("body", (0, 0, z_head), head),
-        cone("orange", (head * 0.9, 0, z_head - 0.02), (head + 0.36, 0, z_head - 0.05), 0.085, 0.02),
+        cone(
+            "orange", (head * 0.9, 0, z_head - 0.02), (head + 0.36, 0, z_head - 0.05), 0.085, 0.02
+        ),
         *mirrored(lambda s: ball("black", (head * 0.9, s * 0.115, z_head + 0.09), 0.052)),
         *(ball("black", (middle * 0.97, 0, z_middle + dz), 0.058) for dz in (0.13, -0.08)),
         ball("black", (low * 0.96, 0, low * 0.28), 0.058),
         *mirrored(
             lambda s: limb(
-                "wood", (0.02, s * middle * 0.85, z_middle + 0.06), (0.06, s * elbow, z_middle + lift), 0.045, 0.04
+                "wood",
+                (0.02, s * middle * 0.85, z_middle + 0.06),
+                (0.06, s * elbow, z_middle + lift),
+                0.045,
+                0.04,
             )
         ),
         *mirrored(
@@ -269,9 +279,7 @@ def robot(vary: Vary) -> Shape:
             )
         ),
         *mirrored(
-            lambda s: box(
-                "body", (0.08, s * wide * 0.54, -tall - leg), (0.25, 0.17, 0.1), 0.05
-            )
+            lambda s: box("body", (0.08, s * wide * 0.54, -tall - leg), (0.25, 0.17, 0.1), 0.05)
         ),
         box("dark", (-deep - 0.08, 0, 0.05), (0.12, wide * 0.66, tall * 0.62), 0.04),
     ]

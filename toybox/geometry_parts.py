@@ -89,9 +89,7 @@ def ring(
 ) -> Part:
     """A torus about `axis`, its tube drawn out by `half_width` to both sides."""
     direction = np.array(axis, float)
-    return Part(
-        RING, slot, np.array(centre, float), along(direction), (radius, tube, half_width)
-    )
+    return Part(RING, slot, np.array(centre, float), along(direction), (radius, tube, half_width))
 
 
 def turned(tilt: Vector) -> Array:

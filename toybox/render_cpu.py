@@ -1,5 +1,7 @@
 """Toybox's tracer on the CPU."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
@@ -7,8 +9,7 @@ from toybox.render_pixels import pixel
 from toybox.render_sdf import MATH, ONE
 
 
-@njit(parallel=True, fastmath=MATH, cache=True, error_model="numpy")
-def render_cpu(  # type: ignore[no-untyped-def]
+def _render(  # type: ignore[no-untyped-def]
     rows, slots, counts, geometry, palettes, cameras, backgrounds, samples, images, alphas
 ):
     """Fill images [n, 3, R, R] and alphas [n, 1, R, R] (float32).
@@ -35,3 +36,6 @@ def render_cpu(  # type: ignore[no-untyped-def]
             images[n, 1, i, j] = green + rest * backgrounds[n, 1]
             images[n, 2, i, j] = blue + rest * backgrounds[n, 2]
             alphas[n, 0, i, j] = covered
+
+
+render_cpu: Any = njit(parallel=True, fastmath=MATH, cache=True, error_model="numpy")(_render)

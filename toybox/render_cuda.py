@@ -3,15 +3,20 @@
 Only this file needs numba's CUDA target; import it where it is used.
 """
 
+from typing import Any
+
+import numba.cuda
 import numpy as np
 import torch
-from numba import cuda, float32, int32
+from numba import float32, int32
 from torch import Tensor
 
 from toybox.geometry import MAX_PARTS, ROW
 from toybox.geometry_parts import SLOTS
 from toybox.render_pixels import pixel
 from toybox.render_sdf import MATH, ONE
+
+cuda: Any = numba.cuda
 
 TILE = 16
 THREADS = TILE * TILE
@@ -85,6 +90,6 @@ def render_cuda(
         launch(count * tiles * tiles, stream)(*arguments, np.int32(samples), *outputs)
 
 
-def launch(blocks: int, stream: object = 0):  # type: ignore[no-untyped-def]
+def launch(blocks: int, stream: object = 0) -> Any:
     """The kernel, configured; the tests run it in numba's simulator, which has no streams."""
     return _kernel[blocks, THREADS, stream]

@@ -11,7 +11,6 @@ from torch import Tensor
 from stabledreamer_core.cameras import Views, orbit
 from toybox.catalogue import (
     ACCESSORY_COLOURS,
-    BLACK,
     CATEGORIES,
     COLOURS,
     Toy,
@@ -19,9 +18,9 @@ from toybox.catalogue import (
     all_toys,
     toy_index,
 )
-from toybox.geometry import Bank, Solid, geometry_bank, pairs, solid
-from toybox.geometry_parts import SLOTS
+from toybox.geometry import Bank, geometry_bank, pairs, solid
 from toybox.heldout import heldout_toys, training_toys
+from toybox.render_paint import paint_table
 
 FOV_DEG = 40.0
 DISTANCE = (3.0, 3.4)
@@ -31,23 +30,6 @@ HIGH_SHARE = 0.15
 GREY_SHARE = 0.5
 PLAIN_SHARE = {True: 0.25, False: 0.4}  # toys without an accessory; by whether it wears any
 WEARER_WEIGHT = 1.5
-
-FIXED_PAINT = {
-    "black": BLACK,
-    "white": (0.96, 0.96, 0.96),
-    "grey": (0.62, 0.64, 0.67),
-    "dark_grey": (0.22, 0.23, 0.26),
-    "yellow": (1.00, 0.86, 0.10),
-    "orange": (1.00, 0.48, 0.04),
-    "red": (0.84, 0.07, 0.08),
-    "pink": (1.00, 0.62, 0.72),
-    "wood": (0.42, 0.24, 0.11),
-    "cream": (0.97, 0.91, 0.76),
-    "green": (0.20, 0.70, 0.25),
-    "glass": (0.62, 0.87, 0.98),
-    "brick": (0.66, 0.30, 0.20),
-    "slate": (0.27, 0.29, 0.35),
-}
 
 
 @dataclass(frozen=True)
@@ -159,9 +141,17 @@ class Sampler:
             self.counts,
         )
 
-    def scene_of(self, toy: Toy, variation_seed: int | None = None) -> Solid:
-        """The shape alone; `variation_seed` as in `geometry.solid`."""
-        return solid(toy.category, toy.accessory, variation_seed)
+    def scene_of(self, toy: Toy, variation: int, batch: Batch) -> Batch:
+        """`batch` with another toy in all its scenes, in one of this sampler's variations."""
+        toys = torch.full_like(batch.toy_index, toy_index(toy))
+        return self.scenes(
+            toys,
+            torch.full_like(toys, variation),
+            batch.azimuth_deg,
+            batch.elevation_deg,
+            batch.distance,
+            batch.background,
+        )
 
 
 def toy_batch(
@@ -190,31 +180,6 @@ def toy_batch(
         torch.from_numpy(one.slots)[None].to(device),
         torch.tensor([len(one.slots)], dtype=torch.int32, device=device),
     )
-
-
-def paint_table() -> Tensor:
-    """[colours, accessory colours + none, slots, 3]: what each slot is painted with."""
-    accents = [*ACCESSORY_COLOURS.values(), (0.5, 0.5, 0.5)]
-    table = torch.zeros(len(COLOURS), len(accents), len(SLOTS), 3)
-    for slot, paint in FIXED_PAINT.items():
-        table[:, :, SLOTS.index(slot)] = torch.tensor(paint)
-    for i, (name, colour) in enumerate(COLOURS.items()):
-        body = torch.tensor(colour)
-        white = torch.tensor([1.0, 0.97, 0.92])
-        derived = {
-            "body": body,
-            "dark": 0.62 * body,
-            "pale": torch.tensor(FIXED_PAINT["cream"]) * 0.9 if name == "white" else 0.25 * body + 0.75 * white,
-            "beak": torch.tensor(COLOURS["yellow" if name in ("orange", "red", "brown") else "orange"]),
-            "spots": torch.tensor(COLOURS["red"] if name == "white" else FIXED_PAINT["white"]),
-        }
-        for slot, paint_ in derived.items():
-            table[i, :, SLOTS.index(slot)] = paint_
-    for j, accent in enumerate(accents):
-        table[:, j, SLOTS.index("accessory")] = torch.tensor(accent)
-        dark = (0.45, 0.45, 0.48) if accent == BLACK else tuple(0.62 * c for c in accent)
-        table[:, j, SLOTS.index("accessory_dark")] = torch.tensor(dark)
-    return table
 
 
 def _toy_table() -> tuple[Tensor, Tensor, Tensor]:
