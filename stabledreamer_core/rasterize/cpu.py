@@ -1,3 +1,229 @@
-"""The CPU backend (for now the reference in single precision)."""
+"""The CPU backend: numba kernels as two differentiable operations, projection and compositing.
 
-from stabledreamer_core.rasterize.reference import rasterization as rasterization
+They are two because `gsplat.strategy.DefaultStrategy` reads the gradient of what passes between
+them, the Gaussians' places in the image.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from stabledreamer_core.rasterize.cpu_composite import (
+    SUMS,
+    composite,
+    composite_backward,
+    gather_gradients,
+)
+from stabledreamer_core.rasterize.cpu_lists import BAND_ROWS, RECORD, make_records, sort_and_count
+from stabledreamer_core.rasterize.cpu_projection import project, project_backward
+
+# One of numba's threading layers aborts the process when two Python threads enter it at once.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Cameras:
+    """What the projection needs besides the Gaussians."""
+
+    viewmats: np.ndarray  # [C, 4, 4] float64
+    Ks: np.ndarray  # [C, 3, 3] float64
+    size: tuple[int, int]  # width, height
+    planes: tuple[float, float]  # near, far
+    eps2d: float
+    antialiased: bool
+
+
+def rasterization(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    *,
+    near_plane: float,
+    far_plane: float,
+    eps2d: float,
+    backgrounds: Tensor | None,
+    render_mode: str,
+    rasterize_mode: str,
+    absgrad: bool,
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """See `stabledreamer_core.rasterize.rasterization`. Computes and returns float32.
+
+    The same input gives the same bits, whatever the number of threads.
+    """
+    cameras = _Cameras(
+        viewmats.detach().double().contiguous().numpy(),
+        Ks.detach().double().contiguous().numpy(),
+        (width, height),
+        (float(near_plane), float(far_plane)),
+        float(eps2d),
+        rasterize_mode == "antialiased",
+    )
+    means2d, covars2d, depths, opacities2d, radii, conics = _Project.apply(
+        means.float(), quats.float(), scales.float(), opacities.float(), cameras
+    )
+    if backgrounds is None:
+        backgrounds = means.new_zeros(len(viewmats), 3)
+    renders, alphas = _Composite.apply(
+        *(means2d, covars2d, depths, opacities2d, colors.float(), backgrounds.float()),
+        *(radii, conics, (width, height), render_mode, absgrad),
+    )
+    meta = {
+        "means2d": means2d,
+        "conics": conics,
+        "depths": depths,
+        "opacities": opacities2d,
+        "radii": radii,
+        "width": width,
+        "height": height,
+        "n_cameras": len(viewmats),
+        "gaussian_ids": None,
+    }
+    return renders, alphas, meta
+
+
+@contextmanager
+def _workers() -> Iterator[int]:
+    """The number of threads to use: numba's, or torch's where that is smaller."""
+    with _ONE_AT_A_TIME:
+        allowed = numba.get_num_threads()
+        workers = min(allowed, torch.get_num_threads())
+        numba.set_num_threads(workers)
+        try:
+            yield workers
+        finally:
+            numba.set_num_threads(allowed)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, cameras: _Cameras
+    ) -> tuple[Tensor, ...]:
+        shape = (len(cameras.viewmats), len(means))
+        means2d, covars2d = means.new_zeros(*shape, 2), means.new_zeros(*shape, 3)
+        conics, depths = means.new_zeros(*shape, 3), means.new_zeros(shape)
+        opacities2d = means.new_zeros(shape)
+        radii = means.new_zeros(*shape, 2, dtype=torch.int32)
+        outputs = (means2d, covars2d, conics, depths, opacities2d, radii)
+        with _workers():
+            project(
+                *(_array(x) for x in (means, quats, scales, opacities)),
+                *(cameras.viewmats, cameras.Ks, cameras.size, cameras.planes),
+                *(cameras.eps2d, cameras.antialiased),
+                *(x.numpy() for x in outputs),
+            )
+        ctx.save_for_backward(means, quats, scales, opacities, radii)
+        ctx.cameras = cameras
+        ctx.mark_non_differentiable(radii, conics)
+        return means2d, covars2d, depths, opacities2d, radii, conics
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, radii = ctx.saved_tensors
+        cameras = ctx.cameras
+        v_inputs = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs]
+        with _workers():
+            project_backward(
+                *(_array(x) for x in inputs),
+                *(cameras.viewmats, cameras.Ks, cameras.size, cameras.eps2d, cameras.antialiased),
+                radii.numpy(),
+                *(_array(x) for x in gradients[:4]),
+                *(x.numpy() for x in v_inputs),
+            )
+        return *v_inputs, None
+
+
+class _Composite(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        means2d: Tensor,
+        covars2d: Tensor,
+        depths: Tensor,
+        opacities: Tensor,
+        colors: Tensor,
+        backgrounds: Tensor,
+        radii: Tensor,
+        conics: Tensor,
+        size: tuple[int, int],
+        render_mode: str,
+        absgrad: bool,
+    ) -> tuple[Tensor, Tensor]:
+        width, height = size
+        (n_cameras, n), n_bands = depths.shape, -(-height // BAND_ROWS)
+        ellipses = [_array(x) for x in (means2d, covars2d, conics, depths, opacities)]
+        ids = np.empty((n_cameras, n), np.int32)
+        drawn = np.empty(n_cameras, np.int64)
+        bands = np.empty((n_cameras, n, 2), np.int32)
+        band_counts = np.zeros((n_cameras, n_bands), np.int64)
+        channels = 3 if render_mode == "RGB" else 4
+        renders = means2d.new_empty(n_cameras, height, width, channels)
+        alphas = means2d.new_empty(n_cameras, height, width, 1)
+        records = np.empty((n_cameras, n, RECORD), np.float32)
+        slots = np.empty((n_cameras, n), np.int64)
+        places = np.empty((n_cameras, n), np.int32)
+        with _workers() as workers:
+            sort_and_count(
+                *(ellipses[i] for i in (0, 1, 3, 4)),
+                *(_array(radii), height, ids, drawn, bands, band_counts),
+            )
+            list_ends = np.cumsum(band_counts)
+            lists = np.empty(list_ends[-1], np.int32)
+            starts = (list_ends - band_counts.reshape(-1)).reshape(n_cameras, n_bands)
+            make_records(
+                *(*ellipses, _array(colors), ids, drawn, bands, starts.copy()),
+                *(starts[:, 0].copy(), records, slots, places, lists),
+            )
+            composite(
+                *(records, lists, list_ends, _array(backgrounds), render_mode == "RGB+ED"),
+                *(workers, renders.numpy(), alphas.numpy()),
+            )
+        ctx.save_for_backward(means2d, renders, alphas)
+        ctx.lists = (records, lists, list_ends, slots, bands, places)
+        ctx.settings = (render_mode == "RGB+ED", absgrad)
+        return renders, alphas
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v_renders: Tensor, v_alphas: Tensor) -> tuple[Tensor | None, ...]:
+        means2d, renders, alphas = ctx.saved_tensors
+        records, lists, list_ends, slots, bands, places = ctx.lists
+        (n_cameras, n), n_bands = places.shape, len(list_ends) // len(places)
+        shares = np.empty((len(lists), SUMS), np.float32)
+        v_backgrounds = means2d.new_zeros(n_cameras * n_bands, 3)
+        v_means2d, v_covars2d = torch.zeros_like(means2d), means2d.new_zeros(n_cameras, n, 3)
+        v_depths, v_opacities = means2d.new_zeros(n_cameras, n), means2d.new_zeros(n_cameras, n)
+        v_colors, absolute = means2d.new_zeros(n, 3), torch.zeros_like(means2d)
+        gradients = (v_means2d, v_covars2d, v_depths, v_opacities, v_colors)
+        with _workers() as workers:
+            composite_backward(
+                *(records, lists, list_ends, slots, bands, *ctx.settings, workers),
+                *(_array(x) for x in (renders, alphas, v_renders, v_alphas)),
+                *(shares, v_backgrounds.numpy()),
+            )
+            gather_gradients(
+                *(records, places, slots, bands, shares),
+                *(x.numpy() for x in (*gradients, absolute)),
+            )
+        if ctx.settings[1]:
+            means2d.absgrad = absolute
+        return *gradients, v_backgrounds.reshape(n_cameras, n_bands, 3).sum(1), *(None,) * 5

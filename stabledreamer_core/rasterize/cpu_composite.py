@@ -1,0 +1,402 @@
+"""Numba kernels: compositing the Gaussians of one band of rows, and the gradient of that.
+
+3DGS (Kerbl et al. 2023), section 4 and appendix C, with gsplat 1.5.3's constants. A band's
+Gaussians come front to back; each touches, row by row, only the pixels where its alpha can reach
+1/255. Pixels are kept in blocks of LANES, a block's planes one after the other: offsets between
+planes are then constants, and the compiler turns the inner loops into vector instructions without
+having to prove that planes do not overlap.
+
+The backward pass also goes front to back and computes the alphas again, so the forward pass stores
+nothing per pixel but the pictures. With g_i = <v, features_i> and the remainder
+R_i = <v, picture> - T v_alpha - sum_{j <= i} w_j g_j, that is all that is behind Gaussian i,
+
+    dL / d alpha_i = T_i g_i - R_i / (1 - alpha_i).
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+LANES = 16
+BAND_ROWS = 16
+FORWARD_PLANES = 5  # transmittance, r, g, b, depth
+BACKWARD_PLANES = 6  # transmittance, remainder, gradients of r, g, b, depth
+SUMS = 12  # per lane: 6 moments, r, g, b, depth, and two absolute sums
+
+# Reassociation is left out: it would change the exponential below. Nothing assumes that numbers
+# are finite: padding pixels and far lanes must stay harmless.
+FAST = {"contract", "nsz", "arcp"}
+LOG2E = 1.4426950408889634
+LOG2_ALPHA_MIN = np.float32(-7.9943534)
+ALPHA_MIN = np.float32(1.0 / 255.0)
+ALPHA_MAX = np.float32(0.999)
+TRANSMITTANCE_MIN = np.float32(1e-4)
+DEPTH_ALPHA_MIN = np.float32(1e-10)
+
+f32, i32, u64 = np.float32, np.int32, np.uint64
+L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12 = (u64(LANES * k) for k in range(1, 13))
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+
+
+@njit(cache=True, fastmath={"contract"})
+def exp2(t: float) -> float:
+    """2^t for t <= 127, to 2e-7 relative: 2^round(t) by its bits, the rest by a polynomial.
+
+    Below -60 it stays at 2^-60: that is far below 1/255, and no denormal slows the loop down.
+    """
+    t = max(t, f32(-60.0))
+    k = i32(t - f32(0.5))
+    x = t - f32(k)
+    p = f32(1.5403530e-4)
+    p = p * x + f32(1.3333558e-3)
+    p = p * x + f32(9.6181291e-3)
+    p = p * x + f32(5.5504109e-2)
+    p = p * x + f32(2.4022651e-1)
+    p = p * x + f32(6.9314718e-1)
+    p = p * x + f32(1.0)
+    return p * i32((k + i32(127)) << i32(23)).view(np.float32)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def row_span(record: Floats, y: int, width: int) -> tuple[int, int, float, float]:
+    """First block, number of blocks (0: none), the first lane's offset, the row's peak exponent."""
+    dy = f32(y) + f32(0.5) - record[1]
+    peak = record[5] + record[4] * dy * dy
+    # A little is added, so that rounding here never decides: the test of every pixel does.
+    above = peak - LOG2_ALPHA_MIN + f32(1e-3)
+    if not above > f32(0.0):
+        return 0, 0, f32(0.0), peak
+    half = math.sqrt(above * record[10])
+    centre = record[0] + record[3] * dy - f32(0.5)
+    low, high = max(centre - half, f32(0.0)), min(centre + half, f32(width - 1))
+    if not low <= high:
+        return 0, 0, f32(0.0), peak
+    first = int(low) // LANES
+    return first, int(high) // LANES - first + 1, f32(first * LANES) - centre, peak
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _draw_row(
+    buffer: Floats, at: int, n_blocks: int, u: float, peak: float, record: Floats
+) -> None:
+    """Add one Gaussian to `n_blocks` blocks of a row."""
+    curve, r, g, b, d = record[2], record[6], record[7], record[8], record[9]
+    for _ in range(n_blocks):
+        for lane in range(LANES):
+            i = at + u64(lane)
+            x = u + f32(lane)
+            alpha = min(exp2(peak + curve * x * x), ALPHA_MAX)
+            # A finished pixel's transmittance is stored negative: it then fails the second test.
+            before = buffer[i]
+            after = before - before * alpha
+            faint = alpha < ALPHA_MIN
+            drawn = (not faint) & (after > TRANSMITTANCE_MIN)
+            weight = before * alpha if drawn else f32(0.0)
+            buffer[i] = after if drawn else (before if faint else -abs(before))
+            buffer[i + L1] += weight * r
+            buffer[i + L2] += weight * g
+            buffer[i + L3] += weight * b
+            buffer[i + L4] += weight * d
+        at += L5
+        u += f32(LANES)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _draw_band(
+    records: Floats, members: Ints, top: int, rows: int, width: int, buffer: Floats
+) -> None:
+    stride = u64(((width + LANES - 1) // LANES) * LANES * FORWARD_PLANES)
+    for place in members:
+        record = records[place]
+        for row in range(rows):
+            first, n_blocks, u, peak = row_span(record, top + row, width)
+            if n_blocks > 0:
+                at = u64(row) * stride + u64(first) * L5
+                _draw_row(buffer, at, n_blocks, u, peak, record)
+
+
+@njit(parallel=True, cache=True, fastmath=FAST, error_model="numpy")
+def composite(
+    records: Floats,  # [C, N, RECORD]
+    lists: Ints,  # [pairs]
+    list_ends: Longs,  # [C * B] past each band's list
+    backgrounds: Floats,  # [C, 3]
+    expected_depth: bool,
+    workers: int,
+    renders: Floats,  # [C, H, W, 3 or 4] out
+    alphas: Floats,  # [C, H, W, 1] out
+) -> None:
+    """Fill the pictures; band after band, each worker takes every `workers`-th."""
+    n_cameras, height, width, channels = renders.shape
+    n_bands = len(list_ends) // n_cameras
+    n_blocks = (width + LANES - 1) // LANES
+    for worker in prange(workers):
+        buffer = np.empty(BAND_ROWS * n_blocks * LANES * FORWARD_PLANES, np.float32)
+        for task in range(worker, len(list_ends), workers):
+            camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
+            rows = min(BAND_ROWS, height - top)
+            planes = buffer.reshape(BAND_ROWS, n_blocks, FORWARD_PLANES, LANES)
+            planes[:, :, 0] = 1.0
+            planes[:, :, 1:] = 0.0
+            start = list_ends[task - 1] if task > 0 else 0
+            members = lists[start : list_ends[task]]
+            _draw_band(records[camera], members, top, rows, width, buffer)
+            for row in range(rows):
+                for x in range(width):
+                    pixel = planes[row, x // LANES, :, x % LANES]
+                    left = abs(pixel[0])
+                    alpha = f32(1.0) - left
+                    alphas[camera, top + row, x, 0] = alpha
+                    out = renders[camera, top + row, x]
+                    for k in range(3):
+                        out[k] = pixel[k + 1] + left * backgrounds[camera, k]
+                    if channels == 4:
+                        depth = pixel[4]
+                        out[3] = depth / max(alpha, DEPTH_ALPHA_MIN) if expected_depth else depth
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _draw_row_backward(
+    buffer: Floats,
+    at: int,
+    n_blocks: int,
+    u: float,
+    peak: float,
+    record: Floats,
+    dy: float,
+    sums: Floats,
+) -> None:
+    """Add this row's share, lane by lane, to the sums that make up one Gaussian's gradient."""
+    curve, r, g, b, d = record[2], record[6], record[7], record[8], record[9]
+    dy2 = dy * dy
+    for _ in range(n_blocks):
+        for lane in range(LANES):
+            i = at + u64(lane)
+            j = u64(lane)
+            x = u + f32(lane)
+            raw = exp2(peak + curve * x * x)
+            alpha = min(raw, ALPHA_MAX)
+            before = buffer[i]
+            after = before - before * alpha
+            faint = alpha < ALPHA_MIN
+            drawn = (not faint) & (after > TRANSMITTANCE_MIN)
+            weight = before * alpha if drawn else f32(0.0)
+            buffer[i] = after if drawn else (before if faint else -abs(before))
+
+            vr, vg, vb, vd = buffer[i + L2], buffer[i + L3], buffer[i + L4], buffer[i + L5]
+            inner = vr * r + vg * g + vb * b + vd * d
+            behind = buffer[i + L1] - weight * inner
+            buffer[i + L1] = behind
+            v_alpha = before * inner - behind / (f32(1.0) - alpha)
+            v_sigma = -raw * v_alpha if drawn & (raw <= ALPHA_MAX) else f32(0.0)
+
+            moment = v_sigma * x
+            sums[j] += v_sigma
+            sums[j + L1] += moment
+            sums[j + L2] += moment * x
+            sums[j + L3] += v_sigma * dy
+            sums[j + L4] += moment * dy
+            sums[j + L5] += v_sigma * dy2
+            sums[j + L6] += weight * vr
+            sums[j + L7] += weight * vg
+            sums[j + L8] += weight * vb
+            sums[j + L9] += weight * vd
+        at += L6
+        u += f32(LANES)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _absolute_row(
+    buffer: Floats,
+    at: int,
+    n_blocks: int,
+    u: float,
+    peak: float,
+    record: Floats,
+    dy: float,
+    sums: Floats,
+) -> None:
+    """The two sums for absgrad. Must run before `_draw_row_backward`, which it repeats in part."""
+    curve, r, g, b, d = record[2], record[6], record[7], record[8], record[9]
+    to_x, slope, to_y = record[2], record[3], record[4] * dy
+    for _ in range(n_blocks):
+        for lane in range(LANES):
+            i = at + u64(lane)
+            j = u64(lane)
+            x = u + f32(lane)
+            raw = exp2(peak + curve * x * x)
+            alpha = min(raw, ALPHA_MAX)
+            before = buffer[i]
+            after = before - before * alpha
+            drawn = (alpha >= ALPHA_MIN) & (after > TRANSMITTANCE_MIN) & (raw <= ALPHA_MAX)
+            vr, vg, vb, vd = buffer[i + L2], buffer[i + L3], buffer[i + L4], buffer[i + L5]
+            inner = vr * r + vg * g + vb * b + vd * d
+            behind = buffer[i + L1] - before * alpha * inner
+            v_alpha = before * inner - behind / (f32(1.0) - alpha)
+            v_sigma = raw * v_alpha if drawn else f32(0.0)
+            along = to_x * x
+            sums[j + L10] += abs(v_sigma * along)
+            sums[j + L11] += abs(v_sigma * (to_y - slope * along))
+        at += L6
+        u += f32(LANES)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _draw_band_backward(
+    records: Floats,
+    members: Ints,
+    slots: Longs,
+    bands: Ints,
+    band: int,
+    rows: int,
+    width: int,
+    buffer: Floats,
+    absgrad: bool,
+    shares: Floats,
+) -> None:
+    stride = u64(((width + LANES - 1) // LANES) * LANES * BACKWARD_PLANES)
+    lane_sums = np.empty((SUMS, LANES), np.float32)
+    sums = lane_sums.reshape(-1)
+    for place in members:
+        record = records[place]
+        sums[:] = 0.0
+        for row in range(rows):
+            y = band * BAND_ROWS + row
+            first, n_blocks, u, peak = row_span(record, y, width)
+            if n_blocks > 0:
+                at = u64(row) * stride + u64(first) * L6
+                dy = f32(y) + f32(0.5) - record[1]
+                if absgrad:
+                    _absolute_row(buffer, at, n_blocks, u, peak, record, dy, sums)
+                _draw_row_backward(buffer, at, n_blocks, u, peak, record, dy, sums)
+        share = shares[slots[place] + band - bands[place, 0]]
+        for k in range(SUMS):
+            total = f32(0.0)
+            for lane in range(LANES):
+                total += lane_sums[k, lane]
+            share[k] = total
+
+
+@njit(parallel=True, cache=True, fastmath=FAST, error_model="numpy")
+def composite_backward(
+    records: Floats,
+    lists: Ints,
+    list_ends: Longs,
+    slots: Longs,  # [C, N]
+    bands: Ints,  # [C, N, 2]
+    expected_depth: bool,
+    absgrad: bool,
+    workers: int,
+    renders: Floats,
+    alphas: Floats,
+    v_renders: Floats,
+    v_alphas: Floats,
+    shares: Floats,  # [pairs, SUMS] out
+    v_backgrounds: Floats,  # [C * B, 3] out: by band
+) -> None:
+    """Leave each Gaussian's moments, band by band, in its slots."""
+    n_cameras, height, width, channels = renders.shape
+    n_bands = len(list_ends) // n_cameras
+    n_blocks = (width + LANES - 1) // LANES
+    for worker in prange(workers):
+        buffer = np.empty(BAND_ROWS * n_blocks * LANES * BACKWARD_PLANES, np.float32)
+        for task in range(worker, len(list_ends), workers):
+            camera, band = task // n_bands, task % n_bands
+            top = band * BAND_ROWS
+            rows = min(BAND_ROWS, height - top)
+            planes = buffer.reshape(BAND_ROWS, n_blocks, BACKWARD_PLANES, LANES)
+            planes[:] = 0.0
+            planes[:, :, 0] = 1.0
+            v_background = v_backgrounds[task]
+            for row in range(rows):
+                for x in range(width):
+                    pixel = planes[row, x // LANES, :, x % LANES]
+                    out, v = renders[camera, top + row, x], v_renders[camera, top + row, x]
+                    alpha = alphas[camera, top + row, x, 0]
+                    left = f32(1.0) - alpha
+                    v_left = -v_alphas[camera, top + row, x, 0]
+                    inner = f32(0.0)
+                    for k in range(3):
+                        pixel[k + 2] = v[k]
+                        inner += v[k] * out[k]
+                        v_background[k] += v[k] * left
+                    if channels == 4:
+                        if expected_depth:
+                            # Depth is a quotient: part of its gradient goes to alpha.
+                            shown = max(alpha, DEPTH_ALPHA_MIN)
+                            pixel[5] = v[3] / shown
+                            if alpha > DEPTH_ALPHA_MIN:
+                                v_left += pixel[5] * out[3]
+                        else:
+                            pixel[5] = v[3]
+                        inner += v[3] * out[3]
+                    pixel[1] = inner + left * v_left
+            start = list_ends[task - 1] if task > 0 else 0
+            _draw_band_backward(
+                records[camera],
+                lists[start : list_ends[task]],
+                slots[camera],
+                bands[camera],
+                band,
+                rows,
+                width,
+                buffer,
+                absgrad,
+                shares,
+            )
+
+
+@njit(parallel=True, cache=True, fastmath=FAST, error_model="numpy")
+def gather_gradients(
+    records: Floats,
+    places: Ints,  # [C, N]
+    slots: Longs,
+    bands: Ints,
+    shares: Floats,
+    v_means2d: Floats,  # [C, N, 2] out, zeroed, as are all below
+    v_covars2d: Floats,  # [C, N, 3]
+    v_depths: Floats,  # [C, N]
+    v_opacities: Floats,  # [C, N]
+    v_colors: Floats,  # [N, 3]
+    absolute: Floats,  # [C, N, 2]
+) -> None:
+    """Turn the moments of sigma's gradient into gradients, camera by camera, band by band.
+
+    With q = inverse covariance times offset, d sigma / d mean = -q and
+    d sigma / d covariance = -q q^T / 2; on a row q = (p x, dy / yy - slope p x), p = 1 / vx.
+    """
+    for n in prange(places.shape[1]):
+        total = np.zeros(SUMS, np.float64)
+        for c in range(places.shape[0]):
+            place = places[c, n]
+            if place < 0:
+                continue
+            total[:] = 0.0
+            start = slots[c, place]
+            for slot in range(start, start + bands[c, place, 1] - bands[c, place, 0]):
+                for k in range(SUMS):
+                    total[k] += shares[slot, k]
+            record = records[c, place]
+            p = record[2] * (-2.0 / LOG2E)
+            slope = np.float64(record[3])
+            e = record[4] * (-2.0 / LOG2E)
+            s0, s1, s2, s0y, s1y, s0yy = total[0], total[1], total[2], total[3], total[4], total[5]
+            v_means2d[c, n, 0] = -p * s1
+            v_means2d[c, n, 1] = slope * p * s1 - e * s0y
+            qxx = p * p * s2
+            qxy = p * e * s1y - slope * qxx
+            qyy = e * e * s0yy - 2 * slope * p * e * s1y + slope * slope * qxx
+            v_covars2d[c, n, 0] = -0.5 * qxx
+            v_covars2d[c, n, 1] = -qxy
+            v_covars2d[c, n, 2] = -0.5 * qyy
+            v_opacities[c, n] = -s0 * 2.0 ** -np.float64(record[5])
+            for k in range(3):
+                v_colors[n, k] += total[6 + k]
+            v_depths[c, n] = total[9]
+            absolute[c, n, 0] = total[10] * (2.0 / LOG2E)
+            absolute[c, n, 1] = total[11] * (2.0 / LOG2E)
