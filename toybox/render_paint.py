@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from toybox.catalogue import ACCESSORY_COLOURS, BLACK, COLOURS, Colour
+from toybox.catalogue import ACCESSORY_COLOURS, BLACK, COLOURS, Colour, Toy
 from toybox.geometry_parts import SLOTS
 
 FIXED_PAINT = {
@@ -62,6 +62,12 @@ def paint_table() -> Tensor:
         for slot, paint in accessory_paints(accent).items():
             table[:, j, SLOTS.index(slot)] = torch.tensor(paint)
     return table
+
+
+def toy_palette(toy: Toy) -> Tensor:
+    """[slots, 3]: one toy's colours."""
+    accents = [*ACCESSORY_COLOURS, None]
+    return paint_table()[list(COLOURS).index(toy.colour), accents.index(toy.accessory_colour)]
 
 
 def _mixed(first: Colour, second: Colour, share: float) -> Colour:

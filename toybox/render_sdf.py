@@ -155,8 +155,8 @@ def first_hit(rows, count, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-d
         if room <= ZERO:
             continue
         half = sqrt(room)
-        start = middle - half
-        if start >= best or start <= ZERO:
+        start = max(middle - half, ZERO)
+        if start >= best or middle + half <= ZERO:
             continue
         lx, ly, lz = into_frame(row, -cx, -cy, -cz)
         ex, ey, ez = into_frame(row, dx, dy, dz)

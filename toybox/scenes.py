@@ -20,7 +20,7 @@ from toybox.catalogue import (
 )
 from toybox.geometry import Bank, geometry_bank, pairs, solid
 from toybox.heldout import heldout_toys, training_toys
-from toybox.render_paint import paint_table
+from toybox.render_paint import paint_table, toy_palette
 
 FOV_DEG = 40.0
 DISTANCE = (3.0, 3.4)
@@ -99,7 +99,7 @@ class Sampler:
 
     def sample(self, count: int, generator: torch.Generator) -> Batch:
         """`count` scenes; the generator lives on the sampler's device."""
-        u = torch.rand(12, count, generator=generator, device=self.device)
+        u = torch.rand(11, count, generator=generator, device=self.device)
         position = torch.searchsorted(self.cumulative, u[0]).clamp(max=len(self.split_toys) - 1)
         toys = self.split_toys[position]
         variation = (u[1] * self.variations).long().clamp(max=self.variations - 1)
@@ -166,8 +166,7 @@ def toy_batch(
     device, count = azimuth_deg.device, len(azimuth_deg)
     one = solid(toy.category, toy.accessory, variation_seed)
     index = toy_index(toy)
-    _, colour, accent = _toy_table()
-    palette = paint_table()[colour[index], accent[index]].to(device)
+    palette = toy_palette(toy).to(device)
     return Batch(
         torch.full((count,), index, device=device),
         torch.zeros(count, dtype=torch.int32, device=device),
