@@ -22,6 +22,14 @@ def tiny_if(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_if_half(tmp_path_factory) -> Path:
+    """As `tiny_if`, kept in half precision as variant fp16, as DeepFloyd's weights are."""
+    folder = tmp_path_factory.mktemp("priors") / "tiny-if-half"
+    build_if().to(torch.float16).save_pretrained(folder, variant="fp16")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory) -> Path:
     """The folder of a StableDiffusionPipeline: 32x32 images, 8x8x4 latents, eps prediction."""
     folder = tmp_path_factory.mktemp("priors") / "tiny-sd"

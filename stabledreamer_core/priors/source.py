@@ -126,7 +126,7 @@ def how_to_get(source: str, revision: str | None, reason: str) -> str:
     """One line: why a hub model cannot be had, and the ways to get it."""
     pin = f" --revision {revision}" if revision else ""
     return (
-        f"the prior {source} is not in the local cache, and {reason}: accept its licence at"
+        f"the prior {source} is neither a folder nor cached, and {reason}: accept its licence at"
         f" https://huggingface.co/{source}, run `hf auth login`, then `hf download {source}{pin}`"
         " (docs/real-weights.md says which files suffice), or set `prior` to a local folder"
     )
