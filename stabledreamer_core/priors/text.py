@@ -6,6 +6,7 @@ IF's text encoder is T5-XXL, larger than its UNet: it is loaded for a call and f
 import gc
 import hashlib
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def encode_prompts(
                 stacklevel=2,
             )
         embeddings[prompt] = encoded[0].to("cpu", copy=True)
-    del pipeline, encoded
+    encoder = weakref.ref(pipeline.text_encoder)
+    del pipeline
+    if encoder() is not None:  # a reference cycle holds it; collecting takes a second
+        gc.collect()
     release_memory(device)
     return embeddings
 
@@ -75,8 +79,7 @@ def _text_pipeline(
 
 
 def release_memory(device: torch.device) -> None:
-    """Collect what was dropped, and hand a GPU's share back."""
-    gc.collect()
+    """Hand memory that was dropped back to a GPU."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
