@@ -54,6 +54,6 @@ def cube(shape: Shape, vary: Vary) -> list[Part]:
     """A cube for the toy to stand on, as wide as about half of the toy's largest side."""
     points = np.concatenate([extreme_points(part) for part in shape.parts])
     low, high = points.min(0), points.max(0)
-    half = vary(0.25, 0.12) * float((high - low).max())
+    half = max(vary(0.25, 0.12) * float((high - low).max()), shape.stance)
     x, y = 0.5 * (low + high)[:2]
     return [box("accessory", (x, y, low[2] - half + 0.02), (half, half, half), 0.03 * half)]

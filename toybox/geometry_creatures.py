@@ -19,11 +19,13 @@ class Shape:
     Attributes:
         hat: where a hat's brim rests (the point) and its crown's radius.
         neck: a scarf's centre and radius.
+        stance: a cube under its feet must be at least this wide to each side.
     """
 
     parts: list[Part]
     hat: tuple[Vector, float] | None = None
     neck: tuple[Vector, float] | None = None
+    stance: float = 0.0
 
 
 def mirrored(make: Callable[[float], Part]) -> list[Part]:
@@ -263,6 +265,7 @@ def robot(vary: Vary) -> Shape:
             for slot, y in (("red", 0.4), ("yellow", 0.0), ("green", -0.4))
         ),
         box("dark_grey", (deep + 0.02, 0, -0.08), (0.03, wide * 0.52, 0.06), 0.02),
+        cone("grey", (0, 0, tall - 0.05), (0, 0, z), 0.15),
         box("body", (0, 0, z), (head * 0.9, head * 1.15, head * 0.8), 0.06),
         box("dark_grey", (head * 0.9, 0, z), (0.03, head * 0.92, head * 0.5), 0.02),
         *mirrored(lambda s: ball("yellow", (head * 0.9 + 0.03, s * head * 0.45, z + 0.03), 0.085)),

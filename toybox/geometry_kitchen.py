@@ -65,7 +65,7 @@ def chair(vary: Vary) -> Shape:
             (0, -7, 0),
         ),
     ]
-    return Shape(parts)
+    return Shape(parts, stance=max(deep, wide))
 
 
 def teapot(vary: Vary) -> Shape:

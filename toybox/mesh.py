@@ -6,6 +6,7 @@ import numpy as np
 import trimesh
 from numba import njit, prange
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
 from skimage.measure import marching_cubes
 
 from toybox.catalogue import Toy, toy_index
@@ -32,6 +33,8 @@ def true_mesh(
     axis = np.linspace(-HALF_SIDE, HALF_SIDE, resolution, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     field = signed_distance(one, grid.reshape(-1, 3))[0].reshape(grid.shape[:3])
+    # bubbles shut in between parts are no part of what one sees
+    field[binary_fill_holes(field < 0) & (field > 0)] = -1e-5
     # a surface through a grid point would give triangles of no area, and holes once these go
     field[np.abs(field) < 1e-5] = 1e-5
     vertices, faces, _, _ = marching_cubes(field, 0.0)
