@@ -7,6 +7,7 @@ run code when they are opened, are never read.
 
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,27 @@ def check_folder(folder: Path, variant: str | None) -> None:
     Raises:
         UserError: names the first file that is missing, cut short or pickled.
     """
+    _check_tokenizer(folder / "tokenizer")
     for name in needed_files(folder, variant):
         if name.endswith(".json"):
             read_json(folder / name)
         else:
             _check_weights(folder / name, variant)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Raise a UserError where a tokenizer's files are damaged or cannot be read here."""
+    for path in sorted(folder.glob("*.json")):
+        read_json(path)
+    spiece = folder / "spiece.model"
+    if not spiece.exists() or (folder / "tokenizer.json").exists():
+        return
+    try:
+        import_module("google.protobuf")
+    except ImportError as error:
+        raise UserError(
+            f"reading the tokenizer {spiece} needs the package protobuf: pip install protobuf"
+        ) from error
 
 
 def _check_weights(path: Path, variant: str | None) -> None:

@@ -133,6 +133,7 @@ class Prior:
         stacked = torch.stack([self._embeddings[prompt] for prompt in prompts])
         return stacked.to(self.device, torch.promote_types(self.dtype, torch.float32))
 
+    @torch.no_grad()
     def predict_eps(self, x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         """The noise the prior sees in x_t, without gradient.
 
@@ -146,21 +147,21 @@ class Prior:
             sample-prediction converted.
         """
         prediction = torch.empty_like(x_t)
-        channels = x_t.shape[1]
-        for part in torch.arange(len(x_t)).split(self.chunk or len(x_t)):
-            rows = slice(int(part[0]), int(part[-1]) + 1)
+        channels, size = x_t.shape[1], self.chunk or max(len(x_t), 1)
+        unet = self._network("unet")
+        for start in range(0, len(x_t), size):
+            rows = slice(start, start + size)
             with torch.inference_mode():
-                output = self._network("unet")(
+                output = unet(
                     x_t[rows].to(self.dtype, memory_format=torch.channels_last),
                     timesteps[rows],
                     encoder_hidden_states=embeddings[rows].to(self.dtype),
                     return_dict=False,
                 )[0]
-            with torch.no_grad():
-                prediction[rows] = output[:, :channels].to(x_t.dtype)
-        with torch.no_grad():
-            abar = self.alphas_cumprod[timesteps]
-            return to_eps(prediction, x_t, abar, self._prediction_type)
+            # Copied out of inference mode, the result may take part in a loss.
+            prediction[rows] = output[:, :channels].to(x_t.dtype)
+        abar = self.alphas_cumprod[timesteps]
+        return to_eps(prediction, x_t, abar, self._prediction_type)
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] -> what the prior denoises, in images' dtype.

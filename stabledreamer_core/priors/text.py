@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.priors.layout import read_json, read_shape
 from stabledreamer_core.priors.quiet import quiet
@@ -58,7 +59,11 @@ def encode_prompts(
 def _text_pipeline(
     folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
 ) -> Any:
-    """The pipeline with its tokenizer and text encoder alone."""
+    """The pipeline with its tokenizer and text encoder alone.
+
+    Raises:
+        UserError: the files do not fit together.
+    """
     with quiet():
         import diffusers
 
@@ -66,15 +71,21 @@ def _text_pipeline(
         index = read_json(folder / "model_index.json")
         parts = [part for part, value in index.items() if isinstance(value, list)]
         left_out = {part: None for part in parts if part not in ("tokenizer", "text_encoder")}
-        pipeline = getattr(diffusers, name).from_pretrained(
-            folder,
-            **left_out,
-            requires_safety_checker=False,
-            variant=variant,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-        )
+        try:
+            pipeline = getattr(diffusers, name).from_pretrained(
+                folder,
+                **left_out,
+                requires_safety_checker=False,
+                variant=variant,
+                torch_dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+        except Exception as error:  # a file that does not fit is met with many kinds
+            raise UserError(
+                f"this prior is damaged: cannot load the text encoder and tokenizer in {folder}"
+                f" ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+            ) from error
         return pipeline.to(device)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,43 @@ def test_sharded_weights_load_and_are_checked(folder: Path) -> None:
     torch.testing.assert_close(prior.predict_eps(x_t, t, embeddings), truth, rtol=1e-4, atol=1e-5)
     shards[-1].unlink()
     assert str(shards[-1]) in refusal(folder)
+
+
+def test_sharded_half_precision_text_encoders_load(tiny_if_half: Path, tmp_path: Path) -> None:
+    from transformers import T5EncoderModel
+
+    folder = shutil.copytree(tiny_if_half, tmp_path / "mine")
+    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", variant="fp16")
+    for path in (folder / "text_encoder").glob("*.safetensors"):
+        path.unlink()
+    encoder.save_pretrained(folder / "text_encoder", variant="fp16", max_shard_size="5KB")
+    names = sorted(path.name for path in (folder / "text_encoder").glob("*.safetensors"))
+    assert names[0].startswith("model.fp16-00001-of-")  # as DeepFloyd's are called
+    whole = load_prior(str(tiny_if_half), variant="fp16").embed(["a bear"])
+    assert torch.equal(load_prior(str(folder), variant="fp16").embed(["a bear"]), whole)
+    (folder / "text_encoder" / names[-1]).unlink()
+    assert names[-1] in refusal(folder, variant="fp16")
+
+
+def test_a_sentencepiece_tokenizer_needs_protobuf(
+    tiny_if: Path, tmp_path: Path, monkeypatch
+) -> None:
+    folder = shutil.copytree(tiny_if, tmp_path / "mine")
+    (folder / "tokenizer/tokenizer.json").rename(folder / "tokenizer/spiece.model")
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
+    assert "pip install protobuf" in refusal(folder)
+
+
+def test_a_truncated_tokenizer(folder: Path) -> None:
+    path = folder / "tokenizer/tokenizer.json"
+    path.write_text(path.read_text()[:-20])
+    assert str(path) in refusal(folder)
+
+
+def test_a_tokenizer_of_another_kind(folder: Path) -> None:
+    (folder / "tokenizer/tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match="tokenizer"):
+        load_prior(str(folder)).embed(["a bear"])
 
 
 def test_the_manifest_catches_a_flipped_bit(folder: Path) -> None:

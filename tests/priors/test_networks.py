@@ -90,6 +90,24 @@ def test_half_precision_files_run_in_float32_on_a_cpu(tiny_if_half: Path) -> Non
     torch.testing.assert_close(eps, truth[:, :3], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_arithmetic_comes_close(tiny_sd: Path, dtype: str) -> None:
+    full, half = load_prior(str(tiny_sd)), load_prior(str(tiny_sd), dtype=dtype)
+    x_t, timesteps, embeddings = inputs(full)
+    eps = half.predict_eps(x_t, timesteps, half.embed(["a red bear, front view"]).repeat(5, 1, 1))
+    truth = full.predict_eps(x_t, timesteps, embeddings[:1].repeat(5, 1, 1))
+    assert eps.dtype == torch.float32
+    assert (eps - truth).norm() < 0.03 * truth.norm()
+
+    images = torch.rand(2, 3, 32, 32, requires_grad=True)
+    latents = half.encode(images)
+    assert half._network("vae").dtype == torch.bfloat16  # float16 overflows in SD's encoder
+    assert latents.dtype == torch.float32
+    assert (latents - full.encode(images)).norm() < 0.05 * latents.norm()
+    latents.sum().backward()
+    assert images.grad is not None and images.grad.isfinite().all()
+
+
 def test_encode_is_the_scaled_mean_of_the_posterior(tiny_sd: Path) -> None:
     prior = load_prior(str(tiny_sd))
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
