@@ -110,19 +110,19 @@ def _backend(name: str, device: torch.device) -> Any:
     if name == "auto":
         name = "gsplat" if device.type == "cuda" else "cpu"
     if name == "gsplat":
-        from stabledreamer_core.rasterize import gpu
+        from stabledreamer_core.rasterize.gpu import rasterization as on_gpu
 
-        return gpu.rasterization
+        return on_gpu
     if name == "cpu":
         if device.type != "cpu":
             raise UserError(f'the rasteriser backend "cpu" cannot read tensors on {device}')
-        from stabledreamer_core.rasterize import cpu
+        from stabledreamer_core.rasterize.cpu import rasterization as on_cpu
 
-        return cpu.rasterization
+        return on_cpu
     if name == "reference":
-        from stabledreamer_core.rasterize import reference
+        from stabledreamer_core.rasterize.reference import rasterization as dense
 
-        return reference.rasterization
+        return dense
     raise UserError(
         f"unknown rasteriser backend {name!r}: use auto, gsplat (CUDA), cpu or reference"
     )

@@ -22,7 +22,13 @@ from stabledreamer_core.rasterize.cpu_composite import (
     composite_backward,
     gather_gradients,
 )
-from stabledreamer_core.rasterize.cpu_lists import BAND_ROWS, RECORD, make_records, sort_and_count
+from stabledreamer_core.rasterize.cpu_lists import (
+    BAND_ROWS,
+    RECORD,
+    fill_lists,
+    make_records,
+    sort_and_count,
+)
 from stabledreamer_core.rasterize.cpu_projection import project, project_backward
 
 # One of numba's threading layers aborts the process when two Python threads enter it at once.
@@ -170,31 +176,25 @@ class _Composite(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         width, height = size
         (n_cameras, n), n_bands = depths.shape, -(-height // BAND_ROWS)
-        ellipses = [_array(x) for x in (means2d, covars2d, conics, depths, opacities)]
-        ids = np.empty((n_cameras, n), np.int32)
-        drawn = np.empty(n_cameras, np.int64)
-        bands = np.empty((n_cameras, n, 2), np.int32)
-        band_counts = np.zeros((n_cameras, n_bands), np.int64)
         channels = 3 if render_mode == "RGB" else 4
         renders = means2d.new_empty(n_cameras, height, width, channels)
         alphas = means2d.new_empty(n_cameras, height, width, 1)
-        records = np.empty((n_cameras, n, RECORD), np.float32)
-        slots = np.empty((n_cameras, n), np.int64)
-        places = np.empty((n_cameras, n), np.int32)
+        records = means2d.new_empty(n_cameras, n, RECORD).numpy()
+        bands = np.empty((n_cameras, n, 2), np.int32)
+        order, slots = np.empty((n_cameras, n), np.int32), np.empty((n_cameras, n), np.int32)
+        drawn, counts = np.empty(n_cameras, np.int64), np.zeros((n_cameras, n_bands), np.int64)
+        ellipses = (means2d, covars2d, conics, depths, opacities, radii, colors)
         with _workers() as workers:
-            sort_and_count(
-                *(ellipses[i] for i in (0, 1, 3, 4)),
-                *(_array(radii), height, ids, drawn, bands, band_counts),
-            )
-            list_ends = np.cumsum(band_counts)
-            lists = np.empty(list_ends[-1], np.int32)
-            starts = (list_ends - band_counts.reshape(-1)).reshape(n_cameras, n_bands)
-            make_records(
-                *(*ellipses, _array(colors), ids, drawn, bands, starts.copy()),
-                *(starts[:, 0].copy(), records, slots, places, lists),
-            )
+            make_records(*(_array(x) for x in ellipses), height, records, bands)
+            sort_and_count(_array(depths), bands, order, drawn, slots, counts)
+            list_ends = np.cumsum(counts)
+            starts = (list_ends - counts.reshape(-1)).reshape(n_cameras, n_bands)
+            slots += starts[:, :1].astype(np.int32)
+            lists = means2d.new_empty(list_ends[-1], RECORD).numpy()
+            places = np.empty(list_ends[-1], np.int32)
+            fill_lists(order, drawn, bands, slots, records, starts, lists, places)
             composite(
-                *(records, lists, list_ends, _array(backgrounds), render_mode == "RGB+ED"),
+                *(lists, list_ends, _array(backgrounds), render_mode == "RGB+ED"),
                 *(workers, renders.numpy(), alphas.numpy()),
             )
         ctx.save_for_backward(means2d, renders, alphas)
@@ -207,21 +207,21 @@ class _Composite(torch.autograd.Function):
     def backward(ctx: Any, v_renders: Tensor, v_alphas: Tensor) -> tuple[Tensor | None, ...]:
         means2d, renders, alphas = ctx.saved_tensors
         records, lists, list_ends, slots, bands, places = ctx.lists
-        (n_cameras, n), n_bands = places.shape, len(list_ends) // len(places)
-        shares = np.empty((len(lists), SUMS), np.float32)
+        (n_cameras, n), n_bands = slots.shape, len(list_ends) // len(slots)
+        shares = means2d.new_empty(len(lists), SUMS)
         v_backgrounds = means2d.new_zeros(n_cameras * n_bands, 3)
-        v_means2d, v_covars2d = torch.zeros_like(means2d), means2d.new_zeros(n_cameras, n, 3)
-        v_depths, v_opacities = means2d.new_zeros(n_cameras, n), means2d.new_zeros(n_cameras, n)
-        v_colors, absolute = means2d.new_zeros(n, 3), torch.zeros_like(means2d)
+        v_means2d, v_covars2d = torch.empty_like(means2d), means2d.new_empty(n_cameras, n, 3)
+        v_depths, v_opacities = means2d.new_empty(n_cameras, n), means2d.new_empty(n_cameras, n)
+        v_colors, absolute = means2d.new_empty(n, 3), torch.empty_like(means2d)
         gradients = (v_means2d, v_covars2d, v_depths, v_opacities, v_colors)
         with _workers() as workers:
             composite_backward(
-                *(records, lists, list_ends, slots, bands, *ctx.settings, workers),
+                *(lists, list_ends, *ctx.settings, workers),
                 *(_array(x) for x in (renders, alphas, v_renders, v_alphas)),
-                *(shares, v_backgrounds.numpy()),
+                *(shares.numpy(), v_backgrounds.numpy()),
             )
             gather_gradients(
-                *(records, places, slots, bands, shares),
+                *(records, slots, bands, places, shares.numpy()),
                 *(x.numpy() for x in (*gradients, absolute)),
             )
         if ctx.settings[1]:

@@ -14,6 +14,8 @@ R_i = <v, picture> - T v_alpha - sum_{j <= i} w_j g_j, that is all that is behin
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -35,15 +37,30 @@ ALPHA_MAX = np.float32(0.999)
 TRANSMITTANCE_MIN = np.float32(1e-4)
 DEPTH_ALPHA_MIN = np.float32(1e-10)
 
-f32, i32, u64 = np.float32, np.int32, np.uint64
+f32: Any = np.float32
+i32: Any = np.int32
+u64: Any = np.uint64
 L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12 = (u64(LANES * k) for k in range(1, 13))
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
+_kernel: Callable[..., Any] = njit(cache=True, fastmath=FAST, error_model="numpy")
+_parallel: Callable[..., Any] = njit(cache=True, parallel=True, fastmath=FAST, error_model="numpy")
+_exact: Callable[..., Any] = njit(cache=True, fastmath={"contract"})
+_reassociating: Callable[..., Any] = njit(cache=True, fastmath=FAST | {"reassoc"})
 
-@njit(cache=True, fastmath={"contract"})
+
+@_kernel
+def _aligned(size: int) -> Floats:
+    """An uninitialised array that starts on a cache line: blocks then never straddle two."""
+    memory = np.empty(size + LANES, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    return memory[start : start + size]
+
+
+@_exact
 def exp2(t: float) -> float:
     """2^t for t <= 127, to 2e-7 relative: 2^round(t) by its bits, the rest by a polynomial.
 
@@ -62,8 +79,16 @@ def exp2(t: float) -> float:
     return p * i32((k + i32(127)) << i32(23)).view(np.float32)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def row_span(record: Floats, y: int, width: int) -> tuple[int, int, float, float]:
+@_kernel
+def _rows(record: Floats, top: int, rows: int) -> tuple[int, int]:
+    """The band's rows that the Gaussian reaches: the first, and one past the last."""
+    first = max(record[1] - f32(0.5) - record[11] - f32(top), f32(0.0))
+    last = min(record[1] - f32(0.5) + record[11] - f32(top), f32(rows - 1))
+    return int(first), int(last) + 1
+
+
+@_kernel
+def _row_span(record: Floats, y: int, width: int) -> tuple[int, int, float, float]:
     """First block, number of blocks (0: none), the first lane's offset, the row's peak exponent."""
     dy = f32(y) + f32(0.5) - record[1]
     peak = record[5] + record[4] * dy * dy
@@ -80,7 +105,7 @@ def row_span(record: Floats, y: int, width: int) -> tuple[int, int, float, float
     return first, int(high) // LANES - first + 1, f32(first * LANES) - centre, peak
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@_kernel
 def _draw_row(
     buffer: Floats, at: int, n_blocks: int, u: float, peak: float, record: Floats
 ) -> None:
@@ -106,24 +131,21 @@ def _draw_row(
         u += f32(LANES)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def _draw_band(
-    records: Floats, members: Ints, top: int, rows: int, width: int, buffer: Floats
-) -> None:
+@_kernel
+def _draw_band(members: Floats, top: int, rows: int, width: int, buffer: Floats) -> None:
     stride = u64(((width + LANES - 1) // LANES) * LANES * FORWARD_PLANES)
-    for place in members:
-        record = records[place]
-        for row in range(rows):
-            first, n_blocks, u, peak = row_span(record, top + row, width)
+    for record in members:
+        first_row, end_row = _rows(record, top, rows)
+        for row in range(first_row, end_row):
+            first, n_blocks, u, peak = _row_span(record, top + row, width)
             if n_blocks > 0:
                 at = u64(row) * stride + u64(first) * L5
                 _draw_row(buffer, at, n_blocks, u, peak, record)
 
 
-@njit(parallel=True, cache=True, fastmath=FAST, error_model="numpy")
+@_parallel
 def composite(
-    records: Floats,  # [C, N, RECORD]
-    lists: Ints,  # [pairs]
+    lists: Floats,  # [pairs, RECORD]
     list_ends: Longs,  # [C * B] past each band's list
     backgrounds: Floats,  # [C, 3]
     expected_depth: bool,
@@ -136,7 +158,7 @@ def composite(
     n_bands = len(list_ends) // n_cameras
     n_blocks = (width + LANES - 1) // LANES
     for worker in prange(workers):
-        buffer = np.empty(BAND_ROWS * n_blocks * LANES * FORWARD_PLANES, np.float32)
+        buffer = _aligned(BAND_ROWS * n_blocks * LANES * FORWARD_PLANES)
         for task in range(worker, len(list_ends), workers):
             camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
             rows = min(BAND_ROWS, height - top)
@@ -144,8 +166,7 @@ def composite(
             planes[:, :, 0] = 1.0
             planes[:, :, 1:] = 0.0
             start = list_ends[task - 1] if task > 0 else 0
-            members = lists[start : list_ends[task]]
-            _draw_band(records[camera], members, top, rows, width, buffer)
+            _draw_band(lists[start : list_ends[task]], top, rows, width, buffer)
             for row in range(rows):
                 for x in range(width):
                     pixel = planes[row, x // LANES, :, x % LANES]
@@ -160,7 +181,7 @@ def composite(
                         out[3] = depth / max(alpha, DEPTH_ALPHA_MIN) if expected_depth else depth
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@_kernel
 def _draw_row_backward(
     buffer: Floats,
     at: int,
@@ -210,7 +231,7 @@ def _draw_row_backward(
         u += f32(LANES)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@_kernel
 def _absolute_row(
     buffer: Floats,
     at: int,
@@ -246,13 +267,19 @@ def _absolute_row(
         u += f32(LANES)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@_reassociating
+def _add_lanes(lane_sums: Floats, share: Floats) -> None:
+    for k in range(SUMS):
+        total = f32(0.0)
+        for lane in range(LANES):
+            total += lane_sums[k, lane]
+        share[k] = total
+
+
+@_kernel
 def _draw_band_backward(
-    records: Floats,
-    members: Ints,
-    slots: Longs,
-    bands: Ints,
-    band: int,
+    members: Floats,
+    top: int,
     rows: int,
     width: int,
     buffer: Floats,
@@ -260,35 +287,27 @@ def _draw_band_backward(
     shares: Floats,
 ) -> None:
     stride = u64(((width + LANES - 1) // LANES) * LANES * BACKWARD_PLANES)
-    lane_sums = np.empty((SUMS, LANES), np.float32)
-    sums = lane_sums.reshape(-1)
-    for place in members:
-        record = records[place]
+    sums = _aligned(SUMS * LANES)
+    lane_sums = sums.reshape(SUMS, LANES)
+    for k in range(len(members)):
+        record = members[k]
         sums[:] = 0.0
-        for row in range(rows):
-            y = band * BAND_ROWS + row
-            first, n_blocks, u, peak = row_span(record, y, width)
+        first_row, end_row = _rows(record, top, rows)
+        for row in range(first_row, end_row):
+            first, n_blocks, u, peak = _row_span(record, top + row, width)
             if n_blocks > 0:
                 at = u64(row) * stride + u64(first) * L6
-                dy = f32(y) + f32(0.5) - record[1]
+                dy = f32(top + row) + f32(0.5) - record[1]
                 if absgrad:
                     _absolute_row(buffer, at, n_blocks, u, peak, record, dy, sums)
                 _draw_row_backward(buffer, at, n_blocks, u, peak, record, dy, sums)
-        share = shares[slots[place] + band - bands[place, 0]]
-        for k in range(SUMS):
-            total = f32(0.0)
-            for lane in range(LANES):
-                total += lane_sums[k, lane]
-            share[k] = total
+        _add_lanes(lane_sums, shares[k])
 
 
-@njit(parallel=True, cache=True, fastmath=FAST, error_model="numpy")
+@_parallel
 def composite_backward(
-    records: Floats,
-    lists: Ints,
+    lists: Floats,
     list_ends: Longs,
-    slots: Longs,  # [C, N]
-    bands: Ints,  # [C, N, 2]
     expected_depth: bool,
     absgrad: bool,
     workers: int,
@@ -296,18 +315,17 @@ def composite_backward(
     alphas: Floats,
     v_renders: Floats,
     v_alphas: Floats,
-    shares: Floats,  # [pairs, SUMS] out
+    shares: Floats,  # [pairs, SUMS] out: by place in `lists`
     v_backgrounds: Floats,  # [C * B, 3] out: by band
 ) -> None:
-    """Leave each Gaussian's moments, band by band, in its slots."""
+    """Leave each Gaussian's sums over each band in its place there."""
     n_cameras, height, width, channels = renders.shape
     n_bands = len(list_ends) // n_cameras
     n_blocks = (width + LANES - 1) // LANES
     for worker in prange(workers):
-        buffer = np.empty(BAND_ROWS * n_blocks * LANES * BACKWARD_PLANES, np.float32)
+        buffer = _aligned(BAND_ROWS * n_blocks * LANES * BACKWARD_PLANES)
         for task in range(worker, len(list_ends), workers):
-            camera, band = task // n_bands, task % n_bands
-            top = band * BAND_ROWS
+            camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
             rows = min(BAND_ROWS, height - top)
             planes = buffer.reshape(BAND_ROWS, n_blocks, BACKWARD_PLANES, LANES)
             planes[:] = 0.0
@@ -337,28 +355,20 @@ def composite_backward(
                         inner += v[3] * out[3]
                     pixel[1] = inner + left * v_left
             start = list_ends[task - 1] if task > 0 else 0
+            end = list_ends[task]
             _draw_band_backward(
-                records[camera],
-                lists[start : list_ends[task]],
-                slots[camera],
-                bands[camera],
-                band,
-                rows,
-                width,
-                buffer,
-                absgrad,
-                shares,
+                lists[start:end], top, rows, width, buffer, absgrad, shares[start:end]
             )
 
 
-@njit(parallel=True, cache=True, fastmath=FAST, error_model="numpy")
+@_parallel
 def gather_gradients(
     records: Floats,
-    places: Ints,  # [C, N]
-    slots: Longs,
+    slots: Ints,
     bands: Ints,
+    places: Ints,
     shares: Floats,
-    v_means2d: Floats,  # [C, N, 2] out, zeroed, as are all below
+    v_means2d: Floats,  # [C, N, 2] out, as are all below
     v_covars2d: Floats,  # [C, N, 3]
     v_depths: Floats,  # [C, N]
     v_opacities: Floats,  # [C, N]
@@ -367,36 +377,42 @@ def gather_gradients(
 ) -> None:
     """Turn the moments of sigma's gradient into gradients, camera by camera, band by band.
 
-    With q = inverse covariance times offset, d sigma / d mean = -q and
-    d sigma / d covariance = -q q^T / 2; on a row q = (p x, dy / yy - slope p x), p = 1 / vx.
+    With q = inverse covariance times offset, d sigma / d mean = -q and d sigma / d covariance =
+    -q q^T / 2; on a row q = (p x, e dy - slope p x), where p = 1 / vx and e = 1 / yy.
     """
-    for n in prange(places.shape[1]):
-        total = np.zeros(SUMS, np.float64)
-        for c in range(places.shape[0]):
-            place = places[c, n]
-            if place < 0:
-                continue
-            total[:] = 0.0
-            start = slots[c, place]
-            for slot in range(start, start + bands[c, place, 1] - bands[c, place, 0]):
-                for k in range(SUMS):
-                    total[k] += shares[slot, k]
-            record = records[c, place]
-            p = record[2] * (-2.0 / LOG2E)
-            slope = np.float64(record[3])
-            e = record[4] * (-2.0 / LOG2E)
-            s0, s1, s2, s0y, s1y, s0yy = total[0], total[1], total[2], total[3], total[4], total[5]
+    for n in prange(bands.shape[1]):
+        red = green = blue = 0.0
+        for c in range(bands.shape[0]):
+            s0 = s1 = s2 = s0y = s1y = s0yy = depth = along_x = along_y = 0.0
+            for slot in range(slots[c, n], slots[c, n] + bands[c, n, 1] - bands[c, n, 0]):
+                share = shares[places[slot]]
+                s0 += share[0]
+                s1 += share[1]
+                s2 += share[2]
+                s0y += share[3]
+                s1y += share[4]
+                s0yy += share[5]
+                red += share[6]
+                green += share[7]
+                blue += share[8]
+                depth += share[9]
+                along_x += share[10]
+                along_y += share[11]
+            p = e = slope = opacity = 1.0
+            if bands[c, n, 1] > bands[c, n, 0]:
+                p = records[c, n, 2] * (-2.0 / LOG2E)
+                slope = np.float64(records[c, n, 3])
+                e = records[c, n, 4] * (-2.0 / LOG2E)
+                opacity = 2.0 ** np.float64(records[c, n, 5])
             v_means2d[c, n, 0] = -p * s1
             v_means2d[c, n, 1] = slope * p * s1 - e * s0y
             qxx = p * p * s2
-            qxy = p * e * s1y - slope * qxx
-            qyy = e * e * s0yy - 2 * slope * p * e * s1y + slope * slope * qxx
+            qyx = p * e * s1y
             v_covars2d[c, n, 0] = -0.5 * qxx
-            v_covars2d[c, n, 1] = -qxy
-            v_covars2d[c, n, 2] = -0.5 * qyy
-            v_opacities[c, n] = -s0 * 2.0 ** -np.float64(record[5])
-            for k in range(3):
-                v_colors[n, k] += total[6 + k]
-            v_depths[c, n] = total[9]
-            absolute[c, n, 0] = total[10] * (2.0 / LOG2E)
-            absolute[c, n, 1] = total[11] * (2.0 / LOG2E)
+            v_covars2d[c, n, 1] = slope * qxx - qyx
+            v_covars2d[c, n, 2] = -0.5 * (e * e * s0yy - 2 * slope * qyx + slope * slope * qxx)
+            v_opacities[c, n] = -s0 / opacity
+            v_depths[c, n] = depth
+            absolute[c, n, 0] = along_x * (2.0 / LOG2E)
+            absolute[c, n, 1] = along_y * (2.0 / LOG2E)
+        v_colors[n, 0], v_colors[n, 1], v_colors[n, 2] = red, green, blue

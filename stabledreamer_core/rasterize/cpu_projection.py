@@ -10,6 +10,8 @@ file a kernel is in, but not of the files it calls.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -24,8 +26,11 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Nine = tuple[float, float, float, float, float, float, float, float, float]
 
+_kernel: Callable[..., Any] = njit(cache=True, error_model="numpy")
+_parallel: Callable[..., Any] = njit(cache=True, parallel=True, error_model="numpy")
 
-@njit(cache=True, error_model="numpy")
+
+@_kernel
 def _rotation(w: float, x: float, y: float, z: float) -> Nine:
     """The rotation matrix of a unit quaternion, row by row."""
     return (
@@ -41,7 +46,7 @@ def _rotation(w: float, x: float, y: float, z: float) -> Nine:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _rotation_gradient(w: float, x: float, y: float, z: float, v: Nine) -> tuple[float, ...]:
     """The gradient of a unit quaternion from that of its rotation matrix, on the unit sphere."""
     v00, v01, v02, v10, v11, v12, v20, v21, v22 = v
@@ -53,7 +58,7 @@ def _rotation_gradient(w: float, x: float, y: float, z: float, v: Nine) -> tuple
     return vw - w * along, vx - x * along, vy - y * along, vz - z * along
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _product(V: Doubles, r: Nine) -> Nine:
     """The camera's rotation times the Gaussian's, row by row."""
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = r
@@ -70,7 +75,7 @@ def _product(V: Doubles, r: Nine) -> Nine:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _slopes(K: Doubles, x: float, y: float, z: float, width: int, height: int) -> tuple:
     """x/z and y/z kept within 30 % outside the picture, and whether they had to be."""
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -80,7 +85,7 @@ def _slopes(K: Doubles, x: float, y: float, z: float, width: int, height: int) -
     return sx, sy, sx == x / z, sy == y / z
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@_parallel
 def project(
     means: Floats,  # [N, 3]
     quats: Floats,  # [N, 4]
@@ -167,7 +172,7 @@ def project(
             radii[c, n, 0], radii[c, n, 1] = min(rx, 2**30), min(ry, 2**30)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@_parallel
 def project_backward(
     means: Floats,
     quats: Floats,
