@@ -6,6 +6,7 @@ It was trained on renders alone, never takes part in optimisation, and can say "
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -63,7 +64,7 @@ class JudgeNetwork(nn.Module):
         widths = [channels[0], *channels]
         self.levels = nn.ModuleList(
             _Level(a, b, norm_groups, stride=2 if index else 1)
-            for index, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for index, (a, b) in enumerate(pairwise(widths))
         )
         self.norm = nn.GroupNorm(norm_groups, channels[-1])
         # The mean says what there is, the maximum says it however small it is.

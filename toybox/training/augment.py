@@ -1,6 +1,6 @@
-"""Making clean renders look like renders of unfinished Gaussians. Images are [n, 3, h, w] in [0, 1].
+"""Making clean renders look like renders of unfinished Gaussians.
 
-Everything is a batch of torch operations with a number for each image; nothing waits for the
+Images are [n, 3, h, w] in [0, 1]. Everything is a batch of torch operations with a number for each image; nothing waits for the
 device.
 """
 
@@ -12,17 +12,13 @@ from torch import Tensor
 from toybox.training.losses import broadcast
 
 
-def uniform(
-    count: int, low: float, high: float, generator: torch.Generator
-) -> Tensor:
+def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     """[count] numbers between low and high, on the generator's device."""
     u = torch.rand(count, generator=generator, device=generator.device)
     return low + (high - low) * u
 
 
-def sometimes(
-    images: Tensor, changed: Tensor, share: float, generator: torch.Generator
-) -> Tensor:
+def sometimes(images: Tensor, changed: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """`changed` for about `share` of the images, the others as they were."""
     chosen = uniform(len(images), 0.0, 1.0, generator) < share
     return torch.where(broadcast(chosen, images), changed, images)
@@ -86,9 +82,7 @@ def unfinished(
     changed = sometimes(images, soft, 0.5, generator)
     changed = fade(changed, background, uniform(n, 0.3, 1.0, generator))
     changed = sometimes(changed, speckles(changed, 6, (0.005, 0.1), generator), 0.4, generator)
-    toned = tone(
-        changed, uniform(n, 0.7, 1.3, generator), uniform(n, 0.7, 1.4, generator)
-    )
+    toned = tone(changed, uniform(n, 0.7, 1.3, generator), uniform(n, 0.7, 1.4, generator))
     changed = sometimes(changed, toned, 0.5, generator)
     grainy = grain(changed, uniform(n, 0.0, 0.05, generator), generator)
     changed = sometimes(changed, grainy, 0.25, generator)

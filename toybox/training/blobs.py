@@ -6,9 +6,9 @@ has only begun to grow, mixtures of several objects, empty backgrounds.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from toybox.training.augment import blur, broadcast, grain, uniform
+from toybox.training.augment import blur, grain, uniform
+from toybox.training.losses import broadcast
 
 KINDS = 8
 BLUR = (5.0 / 64.0, 14.0 / 64.0)  # standard deviation as a share of the image's side
@@ -103,12 +103,16 @@ def cloud(plain: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def silhouette(images: Tensor, plain: Tensor, generator: torch.Generator) -> Tensor:
-    """A render's outline, rounded until only a lump is left, filled with another's soft colours."""
+    """A render's outline, rounded until only a lump is left, filled with soft colours."""
     n, side = len(images), images.shape[-1]
     difference = (images - plain).abs().amax(1, keepdim=True)
     mask = (difference > 0.03).float()
     soft = blur(mask, side * uniform(n, 5.0 / 64.0, 9.0 / 64.0, generator))
     level = broadcast(uniform(n, 0.2, 0.5, generator), images)
     lump = ((soft - level) * 12.0 + 0.5).clamp(0.0, 1.0)
-    colours = F.normalize(blur(images.roll(1, 0), uniform(n, 0.1, 0.2, generator) * side), dim=1)
+    base = torch.rand(n, 3, 1, 1, generator=generator, device=images.device)
+    patches = torch.rand(images.shape, generator=generator, device=images.device)
+    patches = blur(patches, side * uniform(n, 0.03, 0.1, generator)) - 0.5
+    strength = broadcast(uniform(n, 0.0, 5.0, generator), images)
+    colours = (base + strength * patches).clamp(0.0, 1.0)
     return plain + lump * (colours - plain)

@@ -56,6 +56,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
                     if (folder / kept).exists():
                         shutil.copy2(folder / kept, new / kept)
                 folder.rename(old)
+            for file in new.rglob("*.safetensors"):
+                file.chmod(0o644)  # safetensors makes them private
             new.rename(folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error

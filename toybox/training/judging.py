@@ -24,6 +24,7 @@ from toybox.training.augment import blur, fade, grain, sometimes, speckles, tone
 from toybox.training.blobs import nothing
 from toybox.training.device import autocast, prepare
 from toybox.training.export import half, replace_folder
+from toybox.training.figures import earlier_training, record_training
 from toybox.training.loop import Losses, Slice, Task, train
 from toybox.training.renders import renders
 from toybox.training.settings import Judge as JudgeSettings
@@ -54,6 +55,7 @@ def train_judge(
     model.to(device).train()
     prepare(model, judge.optim.compile, device)
     draw = renders(settings, device)
+    earlier = earlier_training(warm_start, "judge")
     table = truth_table().to(device)
 
     def loss(step: int, generator: torch.Generator) -> Losses:
@@ -69,6 +71,7 @@ def train_judge(
 
     def export(average: nn.Module, counters: Counters) -> None:
         replace_folder(folder, lambda new: _save(average, judge, labels, new))
+        record_training(folder, "judge", counters, judge.optim, device, earlier)
 
     task = Task(model, loss, export, fingerprint(judge), settings.seed)
     return train(task, judge.optim, slice_, device)

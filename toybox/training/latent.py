@@ -10,6 +10,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from stabledreamer_core.errors import UserError
 from toybox.training.device import autocast, prepare
 from toybox.training.export import half, write_pipeline
+from toybox.training.figures import earlier_training, record_training
 from toybox.training.loop import Losses, Slice, Task, train
 from toybox.training.losses import (
     add_noise,
@@ -52,6 +53,7 @@ def train_latent(
     prepare(vae.encoder, latent.optim.compile, device)
     prepare(model["unet"], latent.optim.compile, device)
     draw = renders(settings, device)
+    earlier = earlier_training(warm_start, "latent")
     tokens = tokenize_all(tokenizer, device)
     alphas_cumprod = latent_scheduler().alphas_cumprod.to(device)
     scale = vae.config["scaling_factor"]
@@ -95,6 +97,7 @@ def train_latent(
             requires_safety_checker=False,
         )
         write_pipeline(pipeline, folder)
+        record_training(folder, "latent", counters, latent.optim, device, earlier)
 
     print_ = fingerprint(settings.captions, settings.vae, latent)
     task = Task(model, loss, export, print_, settings.seed)

@@ -110,10 +110,12 @@ def learning_rate(step: int, total_steps: int, optim: Optim) -> float:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, parameters: list[nn.Parameter], step: int, ceiling: float) -> None:
-    """average += (1 - decay) (weights - average), decay = min(ceiling, (1 + step) / (10 + step))."""
+def update_average(
+    average: nn.Module, parameters: list[nn.Parameter], step: int, ceiling: float
+) -> None:
+    """average += (1 - d) (weights - average) with d = min(ceiling, (1 + step) / (10 + step))."""
     decay = min(ceiling, (1.0 + step) / (10.0 + step))
-    torch._foreach_lerp_(list(average.parameters()), parameters, 1.0 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list[Tensor](parameters), 1.0 - decay)
 
 
 def average_gradients(parameters: list[nn.Parameter], world: int) -> None:
@@ -136,6 +138,7 @@ class Log:
         self.last = start
         self.done = {"save": start, "export": start}
         self.lines = 0
+        self.timed_steps, self.timed_s = 0, 0.0
         self.seconds_a_step = 0.0
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -146,13 +149,14 @@ class Log:
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().float()
 
     def write(self, counters: Counters, lr: float) -> None:
-        """One line to the screen and to log.jsonl; refuses to go on from a loss that is not finite."""
+        """One line to the screen and to log.jsonl; stops a training whose loss is not finite."""
         means = {name: float(value) / self.count for name, value in self.sums.items()}
         now = time.monotonic()
         seconds, self.last = now - self.last, now
         counters.train_seconds += seconds
         if self.lines:  # the first line holds the compilation
-            self.seconds_a_step = seconds / self.count
+            self.timed_steps, self.timed_s = self.timed_steps + self.count, self.timed_s + seconds
+            self.seconds_a_step = self.timed_s / self.timed_steps
         rate = self.images_a_step * self.count / seconds
         self.lines, self.count, self.sums = self.lines + 1, 0, {}
         if not all(math.isfinite(value) for value in means.values()):
@@ -162,7 +166,9 @@ class Log:
         line = {"step": counters.step, "total": counters.total_steps, "lr": lr, "images_s": rate}
         line |= {"seconds": counters.train_seconds, **means}
         with open(self.path, "a") as file:
-            file.write(json.dumps({key: float(f"{value:.5g}") for key, value in line.items()}) + "\n")
+            file.write(
+                json.dumps({key: float(f"{value:.5g}") for key, value in line.items()}) + "\n"
+            )
         text = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
         print(
             f"[{self.path.parent.name}] {counters.step}/{counters.total_steps}  {text}  "

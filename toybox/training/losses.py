@@ -12,7 +12,7 @@ def broadcast(values: Tensor, like: Tensor) -> Tensor:
 
 
 def add_noise(x: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps; `alphas_cumprod` is abar_t of each sample [n]."""
+    """x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps; `alphas_cumprod` [n] is each one's abar_t."""
     abar = broadcast(alphas_cumprod, x)
     return abar.sqrt() * x + (1.0 - abar).sqrt() * noise
 

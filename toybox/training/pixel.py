@@ -9,6 +9,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from toybox.training.device import autocast, prepare
 from toybox.training.export import half, write_pipeline
+from toybox.training.figures import earlier_training, record_training
 from toybox.training.loop import Losses, Slice, Task, train
 from toybox.training.losses import (
     add_noise,
@@ -43,6 +44,7 @@ def train_pixel(
     model.to(device).train()
     prepare(model["unet"], pixel.optim.compile, device)
     draw = renders(settings, device)
+    earlier = earlier_training(warm_start, "pixel")
     tokens = tokenize_all(tokenizer, device)
     alphas_cumprod = pixel_scheduler().alphas_cumprod.to(device)
 
@@ -73,6 +75,7 @@ def train_pixel(
     # 3. Run the loop; it exports the averaged weights.
     def export(average: nn.Module, counters: Counters) -> None:
         write_pipeline(_pipeline(average, tokenizer), folder)
+        record_training(folder, "pixel", counters, pixel.optim, device, earlier)
 
     print_ = fingerprint(settings.captions, pixel)
     task = Task(model, loss, export, print_, settings.seed)

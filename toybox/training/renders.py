@@ -22,9 +22,7 @@ def renders(settings: Training, device: torch.device, split: str = "train") -> D
         device, shape_seed=settings.shape_seed, variations=settings.variations, split=split
     )
 
-    def draw(
-        count: int, resolution: int, generator: torch.Generator
-    ) -> tuple[Tensor, Batch]:
+    def draw(count: int, resolution: int, generator: torch.Generator) -> tuple[Tensor, Batch]:
         batch = sampler.sample(count, generator)
         return render(batch, resolution, samples=settings.samples_per_axis), batch
 

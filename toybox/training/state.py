@@ -81,7 +81,7 @@ def load_state(
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); delete it to start again") from error
     if metadata.get("fingerprint") != print_:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from toybox.training.augment import unfinished
 from toybox.training.device import autocast, prepare
 from toybox.training.export import half, replace_folder
+from toybox.training.figures import earlier_training, record_training
 from toybox.training.loop import Losses, Slice, Task, train
 from toybox.training.losses import normal_kl
 from toybox.training.models import autoencoder
@@ -36,6 +37,7 @@ def train_vae(
     for part in (model.encoder, model.decoder):
         prepare(part, vae.optim.compile, device)
     draw = renders(settings, device)
+    earlier = earlier_training(warm_start, "vae")
 
     def loss(step: int, generator: torch.Generator) -> Losses:
         clean, scenes = draw(vae.optim.batch, vae.resolution, generator)
@@ -58,6 +60,7 @@ def train_vae(
         scale = 1.0 / latent_std(average, draw, vae.resolution, device)
         average.register_to_config(scaling_factor=round(scale, 5))
         replace_folder(folder / "vae", half(average).save_pretrained)
+        record_training(folder, "vae", counters, vae.optim, device, earlier)
 
     task = Task(model, loss, export, fingerprint(vae), settings.seed)
     return train(task, vae.optim, slice_, device)
