@@ -20,12 +20,12 @@ from stabledreamer_core.rasterize.cpu_composite import (
     SUMS,
     composite,
     composite_backward,
-    gather_gradients,
 )
 from stabledreamer_core.rasterize.cpu_lists import (
     BAND_ROWS,
     RECORD,
     fill_lists,
+    gather_gradients,
     make_records,
     sort_and_count,
 )
@@ -131,7 +131,7 @@ class _Project(torch.autograd.Function):
         outputs = (means2d, covars2d, conics, depths, opacities2d, radii)
         with _workers():
             project(
-                *(_array(x) for x in (means, quats, scales, opacities)),
+                *(_array(x.double()) for x in (means, quats, scales, opacities)),
                 *(cameras.viewmats, cameras.Ks, cameras.size, cameras.planes),
                 *(cameras.eps2d, cameras.antialiased),
                 *(x.numpy() for x in outputs),
@@ -149,7 +149,7 @@ class _Project(torch.autograd.Function):
         v_inputs = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs]
         with _workers():
             project_backward(
-                *(_array(x) for x in inputs),
+                *(_array(x.double()) for x in inputs),
                 *(cameras.viewmats, cameras.Ks, cameras.size, cameras.eps2d, cameras.antialiased),
                 radii.numpy(),
                 *(_array(x) for x in gradients[:4]),
@@ -199,7 +199,8 @@ class _Composite(torch.autograd.Function):
             )
         ctx.save_for_backward(means2d, renders, alphas)
         ctx.lists = (records, lists, list_ends, slots, bands, places)
-        ctx.settings = (render_mode == "RGB+ED", absgrad)
+        # None instead of False: numba then compiles the kernel without the two extra sums.
+        ctx.settings = (render_mode == "RGB+ED", absgrad or None)
         return renders, alphas
 
     @staticmethod

@@ -190,11 +190,13 @@ def _draw_row_backward(
     peak: float,
     record: Floats,
     dy: float,
+    absgrad: bool | None,
     sums: Floats,
 ) -> None:
     """Add this row's share, lane by lane, to the sums that make up one Gaussian's gradient."""
     curve, r, g, b, d = record[2], record[6], record[7], record[8], record[9]
     dy2 = dy * dy
+    slope, to_y = record[3], record[4] * dy
     for _ in range(n_blocks):
         for lane in range(LANES):
             i = at + u64(lane)
@@ -227,42 +229,9 @@ def _draw_row_backward(
             sums[j + L7] += weight * vg
             sums[j + L8] += weight * vb
             sums[j + L9] += weight * vd
-        at += L6
-        u += f32(LANES)
-
-
-@_kernel
-def _absolute_row(
-    buffer: Floats,
-    at: int,
-    n_blocks: int,
-    u: float,
-    peak: float,
-    record: Floats,
-    dy: float,
-    sums: Floats,
-) -> None:
-    """The two sums for absgrad. Must run before `_draw_row_backward`, which it repeats in part."""
-    curve, r, g, b, d = record[2], record[6], record[7], record[8], record[9]
-    to_x, slope, to_y = record[2], record[3], record[4] * dy
-    for _ in range(n_blocks):
-        for lane in range(LANES):
-            i = at + u64(lane)
-            j = u64(lane)
-            x = u + f32(lane)
-            raw = exp2(peak + curve * x * x)
-            alpha = min(raw, ALPHA_MAX)
-            before = buffer[i]
-            after = before - before * alpha
-            drawn = (alpha >= ALPHA_MIN) & (after > TRANSMITTANCE_MIN) & (raw <= ALPHA_MAX)
-            vr, vg, vb, vd = buffer[i + L2], buffer[i + L3], buffer[i + L4], buffer[i + L5]
-            inner = vr * r + vg * g + vb * b + vd * d
-            behind = buffer[i + L1] - before * alpha * inner
-            v_alpha = before * inner - behind / (f32(1.0) - alpha)
-            v_sigma = raw * v_alpha if drawn else f32(0.0)
-            along = to_x * x
-            sums[j + L10] += abs(v_sigma * along)
-            sums[j + L11] += abs(v_sigma * (to_y - slope * along))
+            if absgrad is not None:
+                sums[j + L10] += abs(moment * curve)
+                sums[j + L11] += abs(v_sigma * (to_y - slope * curve * x))
         at += L6
         u += f32(LANES)
 
@@ -283,7 +252,7 @@ def _draw_band_backward(
     rows: int,
     width: int,
     buffer: Floats,
-    absgrad: bool,
+    absgrad: bool | None,
     shares: Floats,
 ) -> None:
     stride = u64(((width + LANES - 1) // LANES) * LANES * BACKWARD_PLANES)
@@ -298,9 +267,7 @@ def _draw_band_backward(
             if n_blocks > 0:
                 at = u64(row) * stride + u64(first) * L6
                 dy = f32(top + row) + f32(0.5) - record[1]
-                if absgrad:
-                    _absolute_row(buffer, at, n_blocks, u, peak, record, dy, sums)
-                _draw_row_backward(buffer, at, n_blocks, u, peak, record, dy, sums)
+                _draw_row_backward(buffer, at, n_blocks, u, peak, record, dy, absgrad, sums)
         _add_lanes(lane_sums, shares[k])
 
 
@@ -309,7 +276,7 @@ def composite_backward(
     lists: Floats,
     list_ends: Longs,
     expected_depth: bool,
-    absgrad: bool,
+    absgrad: bool | None,
     workers: int,
     renders: Floats,
     alphas: Floats,
@@ -359,60 +326,3 @@ def composite_backward(
             _draw_band_backward(
                 lists[start:end], top, rows, width, buffer, absgrad, shares[start:end]
             )
-
-
-@_parallel
-def gather_gradients(
-    records: Floats,
-    slots: Ints,
-    bands: Ints,
-    places: Ints,
-    shares: Floats,
-    v_means2d: Floats,  # [C, N, 2] out, as are all below
-    v_covars2d: Floats,  # [C, N, 3]
-    v_depths: Floats,  # [C, N]
-    v_opacities: Floats,  # [C, N]
-    v_colors: Floats,  # [N, 3]
-    absolute: Floats,  # [C, N, 2]
-) -> None:
-    """Turn the moments of sigma's gradient into gradients, camera by camera, band by band.
-
-    With q = inverse covariance times offset, d sigma / d mean = -q and d sigma / d covariance =
-    -q q^T / 2; on a row q = (p x, e dy - slope p x), where p = 1 / vx and e = 1 / yy.
-    """
-    for n in prange(bands.shape[1]):
-        red = green = blue = 0.0
-        for c in range(bands.shape[0]):
-            s0 = s1 = s2 = s0y = s1y = s0yy = depth = along_x = along_y = 0.0
-            for slot in range(slots[c, n], slots[c, n] + bands[c, n, 1] - bands[c, n, 0]):
-                share = shares[places[slot]]
-                s0 += share[0]
-                s1 += share[1]
-                s2 += share[2]
-                s0y += share[3]
-                s1y += share[4]
-                s0yy += share[5]
-                red += share[6]
-                green += share[7]
-                blue += share[8]
-                depth += share[9]
-                along_x += share[10]
-                along_y += share[11]
-            p = e = slope = opacity = 1.0
-            if bands[c, n, 1] > bands[c, n, 0]:
-                p = records[c, n, 2] * (-2.0 / LOG2E)
-                slope = np.float64(records[c, n, 3])
-                e = records[c, n, 4] * (-2.0 / LOG2E)
-                opacity = 2.0 ** np.float64(records[c, n, 5])
-            v_means2d[c, n, 0] = -p * s1
-            v_means2d[c, n, 1] = slope * p * s1 - e * s0y
-            qxx = p * p * s2
-            qyx = p * e * s1y
-            v_covars2d[c, n, 0] = -0.5 * qxx
-            v_covars2d[c, n, 1] = slope * qxx - qyx
-            v_covars2d[c, n, 2] = -0.5 * (e * e * s0yy - 2 * slope * qyx + slope * slope * qxx)
-            v_opacities[c, n] = -s0 / opacity
-            v_depths[c, n] = depth
-            absolute[c, n, 0] = along_x * (2.0 / LOG2E)
-            absolute[c, n, 1] = along_y * (2.0 / LOG2E)
-        v_colors[n, 0], v_colors[n, 1], v_colors[n, 2] = red, green, blue

@@ -63,7 +63,8 @@ def make_records(
             if top <= bottom:
                 bands[c, n, 0] = int(top) // BAND_ROWS
                 bands[c, n, 1] = int(bottom) // BAND_ROWS + 1
-            precision = max(conics[c, n, 0] * np.float32(0.5 * LOG2E), np.float32(1e-30))
+            precision = conics[c, n, 0] * np.float32(0.5 * LOG2E)
+            precision = min(max(precision, np.float32(1e-30)), np.float32(1e30))
             record = records[c, n]
             record[0], record[1] = means2d[c, n, 0], means2d[c, n, 1]
             record[2] = -precision
@@ -151,3 +152,60 @@ def fill_lists(
                 places[slots[c, n] + b - first] = place
                 for k in range(RECORD):
                     lists[place, k] = records[c, n, k]
+
+
+@_parallel
+def gather_gradients(
+    records: Floats,
+    slots: Ints,
+    bands: Ints,
+    places: Ints,
+    shares: Floats,
+    v_means2d: Floats,  # [C, N, 2] out, as are all below
+    v_covars2d: Floats,  # [C, N, 3]
+    v_depths: Floats,  # [C, N]
+    v_opacities: Floats,  # [C, N]
+    v_colors: Floats,  # [N, 3]
+    absolute: Floats,  # [C, N, 2]
+) -> None:
+    """Turn the moments of sigma's gradient into gradients, camera by camera, band by band.
+
+    With q = inverse covariance times offset, d sigma / d mean = -q and d sigma / d covariance =
+    -q q^T / 2; on a row q = (p x, e dy - slope p x), where p = 1 / vx and e = 1 / yy.
+    """
+    for n in prange(bands.shape[1]):
+        red = green = blue = 0.0
+        for c in range(bands.shape[0]):
+            s0 = s1 = s2 = s0y = s1y = s0yy = depth = along_x = along_y = 0.0
+            for slot in range(slots[c, n], slots[c, n] + bands[c, n, 1] - bands[c, n, 0]):
+                share = shares[places[slot]]
+                s0 += share[0]
+                s1 += share[1]
+                s2 += share[2]
+                s0y += share[3]
+                s1y += share[4]
+                s0yy += share[5]
+                red += share[6]
+                green += share[7]
+                blue += share[8]
+                depth += share[9]
+                along_x += share[10]
+                along_y += share[11]
+            p = e = slope = opacity = 1.0
+            if bands[c, n, 1] > bands[c, n, 0]:
+                p = records[c, n, 2] * (-2.0 / LOG2E)
+                slope = np.float64(records[c, n, 3])
+                e = records[c, n, 4] * (-2.0 / LOG2E)
+                opacity = 2.0 ** np.float64(records[c, n, 5])
+            v_means2d[c, n, 0] = -p * s1
+            v_means2d[c, n, 1] = slope * p * s1 - e * s0y
+            qxx = p * p * s2
+            qyx = p * e * s1y
+            v_covars2d[c, n, 0] = -0.5 * qxx
+            v_covars2d[c, n, 1] = slope * qxx - qyx
+            v_covars2d[c, n, 2] = -0.5 * (e * e * s0yy - 2 * slope * qyx + slope * slope * qxx)
+            v_opacities[c, n] = -s0 / opacity
+            v_depths[c, n] = depth
+            absolute[c, n, 0] = along_x * (2.0 / LOG2E)
+            absolute[c, n, 1] = along_y * (2.0 / LOG2E)
+        v_colors[n, 0], v_colors[n, 1], v_colors[n, 2] = red, green, blue

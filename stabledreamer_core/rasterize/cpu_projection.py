@@ -87,10 +87,10 @@ def _slopes(K: Doubles, x: float, y: float, z: float, width: int, height: int) -
 
 @_parallel
 def project(
-    means: Floats,  # [N, 3]
-    quats: Floats,  # [N, 4]
-    scales: Floats,  # [N, 3]
-    opacities: Floats,  # [N]
+    means: Doubles,  # [N, 3]
+    quats: Doubles,  # [N, 4]
+    scales: Doubles,  # [N, 3]
+    opacities: Doubles,  # [N]
     viewmats: Doubles,  # [C, 4, 4]
     Ks: Doubles,  # [C, 3, 3]
     size: tuple[int, int],
@@ -107,14 +107,9 @@ def project(
     """Fill the outputs where a Gaussian is seen; elsewhere they stay 0."""
     width, height = size
     for n in prange(means.shape[0]):
-        m0, m1, m2 = np.float64(means[n, 0]), np.float64(means[n, 1]), np.float64(means[n, 2])
-        s0, s1, s2 = np.float64(scales[n, 0]), np.float64(scales[n, 1]), np.float64(scales[n, 2])
-        w, x, y, z = (
-            np.float64(quats[n, 0]),
-            np.float64(quats[n, 1]),
-            np.float64(quats[n, 2]),
-            np.float64(quats[n, 3]),
-        )
+        m0, m1, m2 = means[n, 0], means[n, 1], means[n, 2]
+        s0, s1, s2 = scales[n, 0], scales[n, 1], scales[n, 2]
+        w, x, y, z = quats[n, 0], quats[n, 1], quats[n, 2], quats[n, 3]
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         r = _rotation(w / norm, x / norm, y / norm, z / norm)
         for c in range(viewmats.shape[0]):
@@ -128,30 +123,22 @@ def project(
             sx, sy, _, _ = _slopes(K, cx, cy, cz, width, height)
             p0, p1, p2, p3, p4, p5, p6, p7, p8 = _product(V, r)
             jx, jy = K[0, 0] / cz, K[1, 1] / cz
-            t0, t1, t2 = (
-                jx * (p0 - sx * p6) * s0,
-                jx * (p1 - sx * p7) * s1,
-                jx * (p2 - sx * p8) * s2,
-            )
-            u0, u1, u2 = (
-                jy * (p3 - sy * p6) * s0,
-                jy * (p4 - sy * p7) * s1,
-                jy * (p5 - sy * p8) * s2,
-            )
-            xx, xy, yy = (
-                t0 * t0 + t1 * t1 + t2 * t2,
-                t0 * u0 + t1 * u1 + t2 * u2,
-                u0 * u0 + u1 * u1 + u2 * u2,
-            )
+            h0, h1, h2 = p0 - sx * p6, p1 - sx * p7, p2 - sx * p8
+            k0, k1, k2 = p3 - sy * p6, p4 - sy * p7, p5 - sy * p8
+            t0, t1, t2 = jx * h0 * s0, jx * h1 * s1, jx * h2 * s2
+            u0, u1, u2 = jy * k0 * s0, jy * k1 * s1, jy * k2 * s2
+            xx = t0 * t0 + t1 * t1 + t2 * t2
+            xy = t0 * u0 + t1 * u1 + t2 * u2
+            yy = u0 * u0 + u1 * u1 + u2 * u2
             sharp = max(xx * yy - xy * xy, 0.0)
             determinant = sharp + eps2d * (xx + yy) + eps2d * eps2d
             xx, yy = xx + eps2d, yy + eps2d
             if not (determinant > 0.0 and xx < SIZE_MAX and yy < SIZE_MAX):
                 continue
-            opacity = np.float64(opacities[n])
+            opacity = opacities[n]
             if antialiased:
                 opacity *= math.sqrt(sharp / determinant)
-            if not opacity >= ALPHA_MIN:
+            if not (opacity >= ALPHA_MIN and opacity < SIZE_MAX):
                 continue
 
             # Where alpha reaches 1/255 (Radl et al. 2024, appendix B.2).
@@ -174,10 +161,10 @@ def project(
 
 @_parallel
 def project_backward(
-    means: Floats,
-    quats: Floats,
-    scales: Floats,
-    opacities: Floats,
+    means: Doubles,
+    quats: Doubles,
+    scales: Doubles,
+    opacities: Doubles,
     viewmats: Doubles,
     Ks: Doubles,
     size: tuple[int, int],
@@ -196,14 +183,9 @@ def project_backward(
     """Pull the gradients of `project`'s outputs back to its inputs, summed over the cameras."""
     width, height = size
     for n in prange(means.shape[0]):
-        m0, m1, m2 = np.float64(means[n, 0]), np.float64(means[n, 1]), np.float64(means[n, 2])
-        s0, s1, s2 = np.float64(scales[n, 0]), np.float64(scales[n, 1]), np.float64(scales[n, 2])
-        w, x, y, z = (
-            np.float64(quats[n, 0]),
-            np.float64(quats[n, 1]),
-            np.float64(quats[n, 2]),
-            np.float64(quats[n, 3]),
-        )
+        m0, m1, m2 = means[n, 0], means[n, 1], means[n, 2]
+        s0, s1, s2 = scales[n, 0], scales[n, 1], scales[n, 2]
+        w, x, y, z = quats[n, 0], quats[n, 1], quats[n, 2], quats[n, 3]
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         w, x, y, z = w / norm, x / norm, y / norm, z / norm
         r = _rotation(w, x, y, z)
@@ -220,58 +202,41 @@ def project_backward(
             sx, sy, free_x, free_y = _slopes(K, cx, cy, cz, width, height)
             p0, p1, p2, p3, p4, p5, p6, p7, p8 = _product(V, r)
             jx, jy = K[0, 0] / cz, K[1, 1] / cz
-            h0, h1, h2 = jx * (p0 - sx * p6), jx * (p1 - sx * p7), jx * (p2 - sx * p8)
-            k0, k1, k2 = jy * (p3 - sy * p6), jy * (p4 - sy * p7), jy * (p5 - sy * p8)
-            t0, t1, t2 = h0 * s0, h1 * s1, h2 * s2
-            u0, u1, u2 = k0 * s0, k1 * s1, k2 * s2
+            h0, h1, h2 = p0 - sx * p6, p1 - sx * p7, p2 - sx * p8
+            k0, k1, k2 = p3 - sy * p6, p4 - sy * p7, p5 - sy * p8
+            t0, t1, t2 = jx * h0 * s0, jx * h1 * s1, jx * h2 * s2
+            u0, u1, u2 = jy * k0 * s0, jy * k1 * s1, jy * k2 * s2
 
             # 2. Opacity, and the covariance through the antialiasing factor.
-            vxx, vxy, vyy = (
-                np.float64(v_covars2d[c, n, 0]),
-                np.float64(v_covars2d[c, n, 1]),
-                np.float64(v_covars2d[c, n, 2]),
-            )
+            vxx = np.float64(v_covars2d[c, n, 0])
+            vxy = np.float64(v_covars2d[c, n, 1])
+            vyy = np.float64(v_covars2d[c, n, 2])
             factor, vo2d = 1.0, np.float64(v_opacities2d[c, n])
             if antialiased:
-                xx, xy, yy = (
-                    t0 * t0 + t1 * t1 + t2 * t2,
-                    t0 * u0 + t1 * u1 + t2 * u2,
-                    u0 * u0 + u1 * u1 + u2 * u2,
-                )
+                xx = t0 * t0 + t1 * t1 + t2 * t2
+                xy = t0 * u0 + t1 * u1 + t2 * u2
+                yy = u0 * u0 + u1 * u1 + u2 * u2
                 sharp = max(xx * yy - xy * xy, 0.0)
                 determinant = sharp + eps2d * (xx + yy) + eps2d * eps2d
                 ratio = sharp / determinant
                 factor = math.sqrt(ratio)
-                g = 0.5 * vo2d * np.float64(opacities[n]) / (factor * determinant)
+                g = 0.5 * vo2d * opacities[n] / (factor * determinant)
                 vxx += g * (yy - ratio * (yy + eps2d))
                 vyy += g * (xx - ratio * (xx + eps2d))
                 vxy -= 2.0 * g * xy * (1.0 - ratio)
             vo += vo2d * factor
 
             # 3. Scales, rotation and the Jacobian's entries from the covariance H S^2 H^T.
-            vt0, vt1, vt2 = (
-                2 * vxx * t0 + vxy * u0,
-                2 * vxx * t1 + vxy * u1,
-                2 * vxx * t2 + vxy * u2,
-            )
-            vu0, vu1, vu2 = (
-                2 * vyy * u0 + vxy * t0,
-                2 * vyy * u1 + vxy * t1,
-                2 * vyy * u2 + vxy * t2,
-            )
-            vs0 += vt0 * h0 + vu0 * k0
-            vs1 += vt1 * h1 + vu1 * k1
-            vs2 += vt2 * h2 + vu2 * k2
-            vt0, vt1, vt2, vu0, vu1, vu2 = (
-                vt0 * s0,
-                vt1 * s1,
-                vt2 * s2,
-                vu0 * s0,
-                vu1 * s1,
-                vu2 * s2,
-            )
-            vjx = vt0 * (p0 - sx * p6) + vt1 * (p1 - sx * p7) + vt2 * (p2 - sx * p8)
-            vjy = vu0 * (p3 - sy * p6) + vu1 * (p4 - sy * p7) + vu2 * (p5 - sy * p8)
+            vt0, vu0 = 2 * vxx * t0 + vxy * u0, 2 * vyy * u0 + vxy * t0
+            vt1, vu1 = 2 * vxx * t1 + vxy * u1, 2 * vyy * u1 + vxy * t1
+            vt2, vu2 = 2 * vxx * t2 + vxy * u2, 2 * vyy * u2 + vxy * t2
+            vs0 += vt0 * jx * h0 + vu0 * jy * k0
+            vs1 += vt1 * jx * h1 + vu1 * jy * k1
+            vs2 += vt2 * jx * h2 + vu2 * jy * k2
+            vt0, vt1, vt2 = vt0 * s0, vt1 * s1, vt2 * s2
+            vu0, vu1, vu2 = vu0 * s0, vu1 * s1, vu2 * s2
+            vjx = vt0 * h0 + vt1 * h1 + vt2 * h2
+            vjy = vu0 * k0 + vu1 * k1 + vu2 * k2
             vsx = -jx * (vt0 * p6 + vt1 * p7 + vt2 * p8)
             vsy = -jy * (vu0 * p6 + vu1 * p7 + vu2 * p8)
             # The rows of (camera rotation x Gaussian's rotation): a0 for x, b0 for y, d0 for z.

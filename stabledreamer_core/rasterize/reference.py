@@ -98,10 +98,10 @@ def project(
     """The ellipses that one camera sees: means2d [N, 2], conics [N, 3], depths, opacities [N],
     radii [N, 2] (int32 pixels, 0 where nothing is drawn and the other values are 0 too).
     """
-    everything = (means, quats, scales, opacities[:, None])
-    finite = torch.stack([x.isfinite().all(-1) for x in everything]).all(0)
+    everything = torch.cat([means, quats, scales, opacities[:, None]], -1)
+    sound = everything.isfinite().all(-1) & (quats != 0).any(-1)
     camera_z = means @ viewmat[2, :3] + viewmat[2, 3]
-    index = torch.nonzero(finite & (camera_z >= near_plane) & (camera_z <= far_plane))[:, 0]
+    index = torch.nonzero(sound & (camera_z >= near_plane) & (camera_z <= far_plane))[:, 0]
 
     centres = means[index] @ viewmat[:3, :3].T + viewmat[:3, 3]
     x, y, z = centres.unbind(-1)
