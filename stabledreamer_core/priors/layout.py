@@ -58,10 +58,18 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"this prior is incomplete: no file {path}") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"this prior is damaged: cannot read {path} ({error})") from error
+        raise UserError(
+            f"this prior is damaged: cannot read {path} ({first_line(error)})"
+        ) from error
     if not isinstance(content, dict):
         raise UserError(f"this prior is damaged: {path} holds no JSON object")
     return content
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, as part of a line of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def read_shape(folder: Path) -> tuple[str, Shape]:
@@ -159,7 +167,8 @@ def _check_weights(path: Path, variant: str | None) -> None:
                 return
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"this prior is damaged: {path} is cut short or no safetensors file ({error})"
+                f"this prior is damaged: {path} is cut short or no safetensors file"
+                f" ({first_line(error)})"
             ) from error
     others = sorted(other.name for other in path.parent.glob("*.safetensors"))
     if others:

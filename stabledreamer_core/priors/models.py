@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors.layout import read_json
+from stabledreamer_core.priors.layout import first_line, read_json
 from stabledreamer_core.priors.quiet import quiet
 
 DTYPES = {
@@ -68,8 +68,7 @@ def load_network(
             )
         except (AttributeError, OSError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"this prior is damaged: cannot load {folder / component}"
-                f" ({str(error).strip().splitlines()[0]})"
+                f"this prior is damaged: cannot load {folder / component} ({first_line(error)})"
             ) from error
         network.requires_grad_(False).eval()
         return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)

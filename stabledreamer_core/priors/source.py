@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors.layout import WEIGHTS, check_folder, needed_files, read_shape
+from stabledreamer_core.priors.layout import (
+    WEIGHTS,
+    check_folder,
+    first_line,
+    needed_files,
+    read_shape,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -91,35 +97,38 @@ def _cached_folder(source: str, revision: str | None) -> Path | None:
 
 def _ask_hub(source: str, revision: str | None) -> str:
     """One short request: may we have this model? Returns its commit."""
-    from huggingface_hub import errors as hub
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(source, "model_index.json", revision=revision)
-    answer: dict[str, Any] = {}
+    answer: dict[str, Any] = {"error": TimeoutError("no answer in time")}
 
     def ask() -> None:
         try:
-            answer["metadata"] = get_hf_file_metadata(url, timeout=REQUEST_TIMEOUT_S)
+            commit = get_hf_file_metadata(url, timeout=REQUEST_TIMEOUT_S).commit_hash
+            answer.update(commit=commit, error=ValueError("its answer names no commit"))
         except Exception as error:  # whatever the HTTP library raises is told to the user
             answer["error"] = error
 
     _within(DEADLINE_S, ask)
-    if "metadata" in answer:
-        commit = answer["metadata"].commit_hash
-        if commit:
-            return str(commit)
-    error = answer.get("error")
-    if isinstance(error, hub.GatedRepoError):
-        reason = "the hub will not give it to you before you accept its licence"
-    elif isinstance(error, hub.RevisionNotFoundError):
-        reason = f"the hub has no revision {revision!r} of it"
-    elif isinstance(error, hub.RemoteEntryNotFoundError):
-        reason = "on the hub it is no diffusers pipeline (it has no model_index.json)"
-    elif isinstance(error, hub.RepositoryNotFoundError):
-        reason = "the hub knows no such model, or it is private"
-    else:
-        reason = f"the hub cannot be reached ({_first_line(error)})"
-    raise UserError(how_to_get(source, revision, reason)) from error
+    if answer.get("commit"):
+        return str(answer["commit"])
+    error = answer["error"]
+    raise UserError(how_to_get(source, revision, _why_not(error, revision))) from error
+
+
+def _why_not(error: Exception, revision: str | None) -> str:
+    """What kept us from a hub model, in a user's words."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.GatedRepoError):  # before its base class, RepositoryNotFoundError
+        return "the hub will not give it to you before you accept its licence"
+    if isinstance(error, hub.RevisionNotFoundError):
+        return f"the hub has no revision {revision!r} of it"
+    if isinstance(error, hub.RemoteEntryNotFoundError):
+        return "on the hub it is no diffusers pipeline (it has no model_index.json)"
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return "the hub knows no such model, or it is private"
+    return f"the hub cannot be reached ({first_line(error)})"
 
 
 def how_to_get(source: str, revision: str | None, reason: str) -> str:
@@ -140,7 +149,7 @@ def _download(source: str, commit: str, variant: str | None) -> Path:
         try:
             return Path(snapshot_download(source, revision=commit, allow_patterns=patterns))
         except Exception as error:  # a connection can fail in many ways
-            reason = f"the download failed ({_first_line(error)})"
+            reason = f"the download failed ({first_line(error)})"
             raise UserError(how_to_get(source, commit, reason)) from error
 
     _, shape = read_shape(fetch(["model_index.json"]))
@@ -155,9 +164,3 @@ def _within(seconds: float, call: Callable[[], None]) -> None:
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(seconds)
-
-
-def _first_line(error: object) -> str:
-    """An exception as a few words; silence is a timeout."""
-    text = str(error).strip() if error is not None else "no answer in time"
-    return text.splitlines()[0] if text else type(error).__name__

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.priors.layout import read_json, read_shape
+from stabledreamer_core.priors.layout import first_line, read_json, read_shape
 from stabledreamer_core.priors.quiet import quiet
 
 
@@ -84,7 +84,7 @@ def _text_pipeline(
         except Exception as error:  # a file that does not fit is met with many kinds
             raise UserError(
                 f"this prior is damaged: cannot load the text encoder and tokenizer in {folder}"
-                f" ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+                f" ({type(error).__name__}: {first_line(error)})"
             ) from error
         return pipeline.to(device)
 
