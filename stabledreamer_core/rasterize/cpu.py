@@ -208,9 +208,8 @@ class _Composite(torch.autograd.Function):
     def backward(ctx: Any, v_renders: Tensor, v_alphas: Tensor) -> tuple[Tensor | None, ...]:
         means2d, renders, alphas = ctx.saved_tensors
         records, lists, list_ends, slots, bands, places = ctx.lists
-        (n_cameras, n), n_bands = slots.shape, len(list_ends) // len(slots)
+        n_cameras, n = slots.shape
         shares = means2d.new_empty(len(lists), SUMS)
-        v_backgrounds = means2d.new_zeros(n_cameras * n_bands, 3)
         v_means2d, v_covars2d = torch.empty_like(means2d), means2d.new_empty(n_cameras, n, 3)
         v_depths, v_opacities = means2d.new_empty(n_cameras, n), means2d.new_empty(n_cameras, n)
         v_colors, absolute = means2d.new_empty(n, 3), torch.empty_like(means2d)
@@ -219,7 +218,7 @@ class _Composite(torch.autograd.Function):
             composite_backward(
                 *(lists, list_ends, *ctx.settings, workers),
                 *(_array(x) for x in (renders, alphas, v_renders, v_alphas)),
-                *(shares.numpy(), v_backgrounds.numpy()),
+                shares.numpy(),
             )
             gather_gradients(
                 *(records, slots, bands, places, shares.numpy()),
@@ -227,4 +226,10 @@ class _Composite(torch.autograd.Function):
             )
         if ctx.settings[1]:
             means2d.absgrad = absolute
-        return *gradients, v_backgrounds.reshape(n_cameras, n_bands, 3).sum(1), *(None,) * 5
+        v_backgrounds = None
+        if ctx.needs_input_grad[5]:
+            # numpy's sum does not depend on the number of threads.
+            left, v_rgb = _array(1.0 - alphas), _array(v_renders[..., :3])
+            total = np.einsum("chwk,chwl->ck", v_rgb, left, dtype=np.float64)
+            v_backgrounds = torch.from_numpy(total.astype(np.float32))
+        return *gradients, v_backgrounds, *(None,) * 5

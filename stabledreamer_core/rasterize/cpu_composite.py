@@ -30,7 +30,6 @@ SUMS = 12  # per lane: 6 moments, r, g, b, depth, and two absolute sums
 # Reassociation is left out: it would change the exponential below. Nothing assumes that numbers
 # are finite: padding pixels and far lanes must stay harmless.
 FAST = {"contract", "nsz", "arcp"}
-LOG2E = 1.4426950408889634
 LOG2_ALPHA_MIN = np.float32(-7.9943534)
 ALPHA_MIN = np.float32(1.0 / 255.0)
 ALPHA_MAX = np.float32(0.999)
@@ -43,7 +42,6 @@ u64: Any = np.uint64
 L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12 = (u64(LANES * k) for k in range(1, 13))
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
 _kernel: Callable[..., Any] = njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -133,7 +131,9 @@ def _draw_row(
 
 @_kernel
 def _draw_band(members: Floats, top: int, rows: int, width: int, buffer: Floats) -> None:
-    stride = u64(((width + LANES - 1) // LANES) * LANES * FORWARD_PLANES)
+    buffer[:] = 0.0
+    buffer.reshape(-1, FORWARD_PLANES, LANES)[:, 0] = 1.0
+    stride = u64(len(buffer) // BAND_ROWS)
     for record in members:
         first_row, end_row = _rows(record, top, rows)
         for row in range(first_row, end_row):
@@ -141,6 +141,27 @@ def _draw_band(members: Floats, top: int, rows: int, width: int, buffer: Floats)
             if n_blocks > 0:
                 at = u64(row) * stride + u64(first) * L5
                 _draw_row(buffer, at, n_blocks, u, peak, record)
+
+
+@_kernel
+def _show_band(
+    buffer: Floats, background: Floats, expected_depth: bool, renders: Floats, alphas: Floats
+) -> None:
+    """Copy a band to its rows of the pictures, over the background."""
+    rows, width, channels = renders.shape
+    stride = u64(len(buffer) // BAND_ROWS)
+    for row in range(rows):
+        for x in range(width):
+            i = u64(row) * stride + u64(x // LANES) * L5 + u64(x % LANES)
+            left = abs(buffer[i])
+            alpha = f32(1.0) - left
+            alphas[row, x, 0] = alpha
+            renders[row, x, 0] = buffer[i + L1] + left * background[0]
+            renders[row, x, 1] = buffer[i + L2] + left * background[1]
+            renders[row, x, 2] = buffer[i + L3] + left * background[2]
+            if channels == 4:
+                shown = max(alpha, DEPTH_ALPHA_MIN) if expected_depth else f32(1.0)
+                renders[row, x, 3] = buffer[i + L4] / shown
 
 
 @_parallel
@@ -154,31 +175,22 @@ def composite(
     alphas: Floats,  # [C, H, W, 1] out
 ) -> None:
     """Fill the pictures; band after band, each worker takes every `workers`-th."""
-    n_cameras, height, width, channels = renders.shape
+    n_cameras, height, width, _ = renders.shape
     n_bands = len(list_ends) // n_cameras
-    n_blocks = (width + LANES - 1) // LANES
     for worker in prange(workers):
-        buffer = _aligned(BAND_ROWS * n_blocks * LANES * FORWARD_PLANES)
+        buffer = _aligned(BAND_ROWS * ((width + LANES - 1) // LANES) * LANES * FORWARD_PLANES)
         for task in range(worker, len(list_ends), workers):
             camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
-            rows = min(BAND_ROWS, height - top)
-            planes = buffer.reshape(BAND_ROWS, n_blocks, FORWARD_PLANES, LANES)
-            planes[:, :, 0] = 1.0
-            planes[:, :, 1:] = 0.0
+            end = min(top + BAND_ROWS, height)
             start = list_ends[task - 1] if task > 0 else 0
-            _draw_band(lists[start : list_ends[task]], top, rows, width, buffer)
-            for row in range(rows):
-                for x in range(width):
-                    pixel = planes[row, x // LANES, :, x % LANES]
-                    left = abs(pixel[0])
-                    alpha = f32(1.0) - left
-                    alphas[camera, top + row, x, 0] = alpha
-                    out = renders[camera, top + row, x]
-                    for k in range(3):
-                        out[k] = pixel[k + 1] + left * backgrounds[camera, k]
-                    if channels == 4:
-                        depth = pixel[4]
-                        out[3] = depth / max(alpha, DEPTH_ALPHA_MIN) if expected_depth else depth
+            _draw_band(lists[start : list_ends[task]], top, end - top, width, buffer)
+            _show_band(
+                buffer,
+                backgrounds[camera],
+                expected_depth,
+                renders[camera, top:end],
+                alphas[camera, top:end],
+            )
 
 
 @_kernel
@@ -255,7 +267,7 @@ def _draw_band_backward(
     absgrad: bool | None,
     shares: Floats,
 ) -> None:
-    stride = u64(((width + LANES - 1) // LANES) * LANES * BACKWARD_PLANES)
+    stride = u64(len(buffer) // BAND_ROWS)
     sums = _aligned(SUMS * LANES)
     lane_sums = sums.reshape(SUMS, LANES)
     for k in range(len(members)):
@@ -271,6 +283,38 @@ def _draw_band_backward(
         _add_lanes(lane_sums, shares[k])
 
 
+@_kernel
+def _start_band(
+    renders: Floats,
+    alphas: Floats,
+    v_renders: Floats,
+    v_alphas: Floats,
+    expected_depth: bool,
+    buffer: Floats,
+) -> None:
+    """Set a band's transmittance to 1, its gradients, and the remainder to R_0."""
+    rows, width, channels = renders.shape
+    buffer[:] = 0.0
+    buffer.reshape(-1, BACKWARD_PLANES, LANES)[:, 0] = 1.0
+    stride = u64(len(buffer) // BAND_ROWS)
+    for row in range(rows):
+        for x in range(width):
+            i = u64(row) * stride + u64(x // LANES) * L6 + u64(x % LANES)
+            alpha, v_alpha = alphas[row, x, 0], v_alphas[row, x, 0]
+            vr, vg, vb = v_renders[row, x, 0], v_renders[row, x, 1], v_renders[row, x, 2]
+            inner = vr * renders[row, x, 0] + vg * renders[row, x, 1] + vb * renders[row, x, 2]
+            buffer[i + L2], buffer[i + L3], buffer[i + L4] = vr, vg, vb
+            if channels == 4:
+                vd, depth = v_renders[row, x, 3], renders[row, x, 3]
+                inner += vd * depth
+                if expected_depth:
+                    # Depth is a quotient: part of its gradient goes to alpha.
+                    vd /= max(alpha, DEPTH_ALPHA_MIN)
+                    v_alpha -= vd * depth if alpha > DEPTH_ALPHA_MIN else f32(0.0)
+                buffer[i + L5] = vd
+            buffer[i + L1] = inner - (f32(1.0) - alpha) * v_alpha
+
+
 @_parallel
 def composite_backward(
     lists: Floats,
@@ -283,46 +327,24 @@ def composite_backward(
     v_renders: Floats,
     v_alphas: Floats,
     shares: Floats,  # [pairs, SUMS] out: by place in `lists`
-    v_backgrounds: Floats,  # [C * B, 3] out: by band
 ) -> None:
     """Leave each Gaussian's sums over each band in its place there."""
-    n_cameras, height, width, channels = renders.shape
+    n_cameras, height, width, _ = renders.shape
     n_bands = len(list_ends) // n_cameras
-    n_blocks = (width + LANES - 1) // LANES
     for worker in prange(workers):
-        buffer = _aligned(BAND_ROWS * n_blocks * LANES * BACKWARD_PLANES)
+        buffer = _aligned(BAND_ROWS * ((width + LANES - 1) // LANES) * LANES * BACKWARD_PLANES)
         for task in range(worker, len(list_ends), workers):
             camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
-            rows = min(BAND_ROWS, height - top)
-            planes = buffer.reshape(BAND_ROWS, n_blocks, BACKWARD_PLANES, LANES)
-            planes[:] = 0.0
-            planes[:, :, 0] = 1.0
-            v_background = v_backgrounds[task]
-            for row in range(rows):
-                for x in range(width):
-                    pixel = planes[row, x // LANES, :, x % LANES]
-                    out, v = renders[camera, top + row, x], v_renders[camera, top + row, x]
-                    alpha = alphas[camera, top + row, x, 0]
-                    left = f32(1.0) - alpha
-                    v_left = -v_alphas[camera, top + row, x, 0]
-                    inner = f32(0.0)
-                    for k in range(3):
-                        pixel[k + 2] = v[k]
-                        inner += v[k] * out[k]
-                        v_background[k] += v[k] * left
-                    if channels == 4:
-                        if expected_depth:
-                            # Depth is a quotient: part of its gradient goes to alpha.
-                            shown = max(alpha, DEPTH_ALPHA_MIN)
-                            pixel[5] = v[3] / shown
-                            if alpha > DEPTH_ALPHA_MIN:
-                                v_left += pixel[5] * out[3]
-                        else:
-                            pixel[5] = v[3]
-                        inner += v[3] * out[3]
-                    pixel[1] = inner + left * v_left
-            start = list_ends[task - 1] if task > 0 else 0
-            end = list_ends[task]
+            end = min(top + BAND_ROWS, height)
+            _start_band(
+                renders[camera, top:end],
+                alphas[camera, top:end],
+                v_renders[camera, top:end],
+                v_alphas[camera, top:end],
+                expected_depth,
+                buffer,
+            )
+            members = slice(list_ends[task - 1] if task > 0 else 0, list_ends[task])
             _draw_band_backward(
-                lists[start:end], top, rows, width, buffer, absgrad, shares[start:end]
+                lists[members], top, end - top, width, buffer, absgrad, shares[members]
             )
