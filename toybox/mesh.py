@@ -1,18 +1,15 @@
 """The true surface of a toy, from the signed distances its renders are traced from."""
 
-from typing import Any
-
 import numpy as np
 import trimesh
-from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import marching_cubes
 
 from toybox.catalogue import Toy, toy_index
 from toybox.geometry import Solid, solid
+from toybox.render_kernels import fill_distances
 from toybox.render_paint import toy_palette
-from toybox.render_sdf import MATH, distance
 
 Float32 = NDArray[np.float32]
 HALF_SIDE = 1.0  # of the sampled cube; every toy lies within the ball of radius 0.96
@@ -54,15 +51,5 @@ def signed_distance(one: Solid, points: Float32) -> tuple[Float32, NDArray[np.in
     """
     distances = np.empty(len(points), np.float32)
     nearest = np.empty(len(points), np.int32)
-    _evaluate(one.rows, np.ascontiguousarray(points), distances, nearest)
+    fill_distances(one.rows, np.ascontiguousarray(points), distances, nearest)
     return distances, nearest
-
-
-def _fill(rows, points, distances, nearest):  # type: ignore[no-untyped-def]
-    for k in prange(len(points)):
-        distances[k], nearest[k] = distance(
-            rows, len(rows), points[k, 0], points[k, 1], points[k, 2]
-        )
-
-
-_evaluate: Any = njit(parallel=True, fastmath=MATH, cache=True, error_model="numpy")(_fill)

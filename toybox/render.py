@@ -45,10 +45,10 @@ def render_with_alpha(batch: Batch, resolution: int, *, samples: int = 2) -> Ren
 
         render_cuda(*arguments, samples, images, alpha)
     else:
-        from toybox.render_cpu import render_cpu
+        from toybox.render_kernels import fill_images
 
         arrays = (tensor.numpy() for tensor in arguments)
-        render_cpu(*arrays, samples, images.numpy(), alpha.numpy())
+        fill_images(*arrays, samples, images.numpy(), alpha.numpy())
     return Renders(images, alpha)
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from toybox.geometry import MAX_PARTS, ROW
 from toybox.geometry_parts import SLOTS
-from toybox.render_pixels import pixel
-from toybox.render_sdf import MATH, ONE
+from toybox.render_kernels import MATH, ONE, pixel
 
 cuda: Any = numba.cuda
 
@@ -79,7 +78,7 @@ def render_cuda(
     images: Tensor,
     alphas: Tensor,
 ) -> None:
-    """As `render_cpu`, on CUDA tensors (contiguous), queued on torch's current stream."""
+    """As `render_kernels.fill_images`, on contiguous CUDA tensors and torch's current stream."""
     tensors = (rows, slots, counts, geometry, palettes, cameras, backgrounds)
     count, size = images.shape[0], images.shape[2]
     tiles = -(-size // TILE)
