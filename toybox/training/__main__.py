@@ -31,8 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.part == "pack":
             from toybox.training.pack import pack
 
-            here = Path.cwd()
-            for piece in pack([options.out, options.images, options.work], options.to, here):
+            for piece in pack(options.out, options.images, options.work, options.to):
                 print(piece)
         else:
             from toybox.training.pack import unpack
@@ -49,7 +48,7 @@ def _train(options: argparse.Namespace, started: float) -> None:
 
     work = options.work / options.part
     keep_compiled(work)
-    from toybox.training.loop import Slice, start_processes
+    from toybox.training.loop import Slice, end_processes, start_processes
     from toybox.training.parts import FOLDERS, TRAINERS
     from toybox.training.settings import load_training
 
@@ -64,6 +63,7 @@ def _train(options: argparse.Namespace, started: float) -> None:
     folder = FOLDERS[options.part]
     warm_start = None if options.warm_start is None else options.warm_start / folder
     counters = TRAINERS[options.part](settings, slice_, device, options.out / folder, warm_start)
+    end_processes()
     print(f"[{options.part}] {counters.step} steps in {options.out / folder}", flush=True)
 
 

@@ -1,7 +1,7 @@
 """Making clean renders look like renders of unfinished Gaussians.
 
-Images are [n, 3, h, w] in [0, 1]. Everything is a batch of torch operations with a number for each image; nothing waits for the
-device.
+Images are [n, 3, h, w] in [0, 1]. Everything is a batch of torch operations with a number for
+each image; nothing waits for the device.
 """
 
 import math

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 
 def pick_device(name: str) -> torch.device:
@@ -13,8 +13,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     return device
 
@@ -25,7 +24,7 @@ def keep_compiled(work: Path) -> None:
     os.environ.setdefault("TRITON_CACHE_DIR", str((work / "compiled" / "triton").absolute()))
 
 
-def prepare(module: nn.Module, compile_: bool, device: torch.device) -> None:
+def prepare(module: Any, compile_: bool, device: torch.device) -> None:
     """Channels-last weights; torch.compile in place, on a GPU."""
     if device.type != "cuda":
         return

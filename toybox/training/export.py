@@ -6,10 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
-from torch import nn
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
@@ -17,7 +16,7 @@ from stabledreamer_core.files import atomic_write
 KEPT = ("README.md", "figures.json")
 
 
-def half(module: nn.Module) -> nn.Module:
+def half(module: Any) -> Any:
     """A copy in float16 on the CPU; refuses weights that float16 cannot hold."""
     clone = copy.deepcopy(module).to("cpu", torch.float16, memory_format=torch.contiguous_format)
     for name, tensor in clone.state_dict().items():
@@ -26,12 +25,12 @@ def half(module: nn.Module) -> nn.Module:
     return clone.eval()
 
 
-def write_pipeline(pipeline: DiffusionPipeline, folder: Path) -> None:
+def write_pipeline(pipeline: Any, folder: Path) -> None:
     """Save a pipeline so that the folder is whole at any moment, its card and figures kept."""
     replace_folder(folder, lambda temporary: _save(pipeline, temporary))
 
 
-def _save(pipeline: DiffusionPipeline, folder: Path) -> None:
+def _save(pipeline: Any, folder: Path) -> None:
     pipeline.save_pretrained(folder)
     # transformers would load float16 where diffusers loads float32, and the two would not fit.
     path = folder / "text_encoder" / "config.json"

@@ -1,6 +1,7 @@
 """The latent prior of `toybox-sd`: a small Stable Diffusion, its CLIP encoder trained along."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -46,7 +47,7 @@ def train_latent(
     # 1. The frozen autoencoder, the networks, the tokens of every caption.
     if not (folder / "vae" / "config.json").exists():
         raise UserError(f"{folder}/vae is missing: train it first (python -m toybox.training vae)")
-    vae = AutoencoderKL.from_pretrained(folder / "vae").requires_grad_(False)
+    vae: Any = AutoencoderKL.from_pretrained(folder / "vae").requires_grad_(False)
     tokenizer, model = _build(settings, vae, warm_start)
     vae.to(device).eval()
     model.to(device).train()
@@ -55,7 +56,8 @@ def train_latent(
     draw = renders(settings, device)
     earlier = earlier_training(warm_start, "latent")
     tokens = tokenize_all(tokenizer, device)
-    alphas_cumprod = latent_scheduler().alphas_cumprod.to(device)
+    scheduler: Any = latent_scheduler()
+    alphas_cumprod = scheduler.alphas_cumprod.to(device)
     scale = vae.config["scaling_factor"]
 
     # 2. One step's loss.

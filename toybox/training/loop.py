@@ -22,6 +22,7 @@ from toybox.training.settings import Optim
 from toybox.training.state import Counters, load_state, save_state
 
 Losses = dict[str, Tensor]
+LOG_FILE = "log.jsonl"
 RESERVE_S = 15.0  # kept for the last save and export of a slice
 
 
@@ -131,7 +132,7 @@ class Log:
     """Means of the losses since the last line, the rate, and what is due."""
 
     def __init__(self, slice_: Slice, images_a_step: int, rank: int, start: float) -> None:
-        self.path, self.rank = slice_.work / "log.jsonl", rank
+        self.path, self.rank = slice_.work / LOG_FILE, rank
         self.images_a_step = images_a_step
         self.sums: Losses = {}
         self.count = 0
@@ -229,3 +230,9 @@ def start_processes(device: torch.device) -> None:
     """Join the other processes if torchrun started this one."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def end_processes() -> None:
+    """Leave them again."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,5 +1,7 @@
 """The networks: the real classes of diffusers and transformers, small."""
 
+from typing import Any
+
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from transformers import (
     CLIPTextConfig,
@@ -91,7 +93,7 @@ def clip_encoder(settings: Text, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def latent_unet(settings: Latent, vae: AutoencoderKL) -> UNet2DConditionModel:
+def latent_unet(settings: Latent, vae: Any) -> UNet2DConditionModel:
     """A U-Net of Stable Diffusion's blocks over the autoencoder's latents."""
     levels = len(settings.channels)
     factor = 2 ** (len(vae.config["block_out_channels"]) - 1)

@@ -6,17 +6,26 @@ from pathlib import Path
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
+from toybox.training.loop import LOG_FILE
 
 PIECE_BYTES = 15 * 2**20
 
 
-def pack(folders: list[Path], out: Path, base: Path) -> list[Path]:
-    """Write `out`/priors.tar.0, .1, ... of at most 15 MiB; names inside are relative to `base`."""
+def pack(priors: Path, images: Path, work: Path, out: Path) -> list[Path]:
+    """Write `out`/priors.tar.0, .1, ... of at most 15 MiB each.
+
+    Args:
+        priors, images, work: folders of the priors, the contact sheets and the trainings, of
+            which only the logs are carried. Inside they have their usual names.
+    """
+    sources = {Path("priors"): priors, Path("docs/images"): images}
+    for log in sorted(work.glob(f"*/{LOG_FILE}")):
+        sources[Path(".cache/training") / log.parent.name / LOG_FILE] = log
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for folder in folders:
-            if folder.exists():
-                tar.add(folder, folder.absolute().relative_to(base.absolute()))
+        for name, source in sources.items():
+            if source.exists():
+                tar.add(source, name)
     data = buffer.getvalue()
     pieces = []
     for index, start in enumerate(range(0, len(data), PIECE_BYTES)):
@@ -28,7 +37,7 @@ def pack(folders: list[Path], out: Path, base: Path) -> list[Path]:
 
 
 def unpack(source: Path, base: Path) -> list[str]:
-    """Put what `pack` left in the folder `source` back under `base`; returns the files' names.
+    """Put what `pack` left in the folder `source` under `base`; returns the files' names.
 
     Raises:
         UserError: there is nothing to unpack, or a piece is missing.

@@ -1,6 +1,7 @@
 """The pixel prior `toybox-if`: a small DeepFloyd IF, its T5 trained along with it."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import IFPipeline, UNet2DConditionModel
@@ -46,7 +47,8 @@ def train_pixel(
     draw = renders(settings, device)
     earlier = earlier_training(warm_start, "pixel")
     tokens = tokenize_all(tokenizer, device)
-    alphas_cumprod = pixel_scheduler().alphas_cumprod.to(device)
+    scheduler: Any = pixel_scheduler()
+    alphas_cumprod = scheduler.alphas_cumprod.to(device)
 
     # 2. One step's loss.
     def loss(step: int, generator: torch.Generator) -> Losses:

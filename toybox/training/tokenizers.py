@@ -4,6 +4,7 @@ import json
 import math
 import string
 from collections import Counter
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, T5Tokenizer
@@ -44,7 +45,7 @@ def clip_tokenizer() -> CLIPTokenizer:
         show_progress=False,
     )
     bpe.train_from_iterator(all_captions(), trainer)
-    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    merges: Any = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
     tokens = [START, END, *LETTERS, *(letter + END_OF_WORD for letter in LETTERS)]
     tokens += [first + second for first, second in merges]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}

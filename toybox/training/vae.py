@@ -2,10 +2,11 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from toybox.training.augment import unfinished
@@ -55,8 +56,7 @@ def train_vae(
         total = l1 + mse + vae.edge_weight * edges + vae.kl_weight * kl
         return {"loss": total, "l1": l1, "mse": mse, "kl": kl}
 
-    def export(average: nn.Module, counters: Counters) -> None:
-        assert isinstance(average, AutoencoderKL)
+    def export(average: Any, counters: Counters) -> None:
         scale = 1.0 / latent_std(average, draw, vae.resolution, device)
         average.register_to_config(scaling_factor=round(scale, 5))
         replace_folder(folder / "vae", half(average).save_pretrained)
@@ -66,7 +66,7 @@ def train_vae(
     return train(task, vae.optim, slice_, device)
 
 
-def moments(vae: AutoencoderKL, x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(vae: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log variance [n, c, h, w] float32 of the latents of images in [-1, 1]."""
     hidden = vae.encoder(x)
     hidden = hidden if vae.quant_conv is None else vae.quant_conv(hidden)
@@ -74,7 +74,7 @@ def moments(vae: AutoencoderKL, x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, logvar.clamp(-30.0, 20.0)
 
 
-def decode(vae: AutoencoderKL, z: Tensor) -> Tensor:
+def decode(vae: Any, z: Tensor) -> Tensor:
     """Images in [-1, 1] from latents that are not scaled."""
     z = z if vae.post_quant_conv is None else vae.post_quant_conv(z)
     image: Tensor = vae.decoder(z)
@@ -94,7 +94,7 @@ def psnr(first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def latent_std(vae: AutoencoderKL, draw: Draw, resolution: int, device: torch.device) -> float:
+def latent_std(vae: Any, draw: Draw, resolution: int, device: torch.device) -> float:
     """Standard deviation of all latent numbers of 512 clean renders, about their overall mean."""
     generator = torch.Generator(device).manual_seed(1)
     means = []
@@ -106,13 +106,13 @@ def latent_std(vae: AutoencoderKL, draw: Draw, resolution: int, device: torch.de
 
 
 @torch.no_grad()
-def reconstruction(vae: AutoencoderKL, images: Tensor) -> Tensor:
+def reconstruction(vae: Any, images: Tensor) -> Tensor:
     """Images in [0, 1] [n, 3, h, w] encoded to the posterior's mean and decoded again."""
     mean, _ = moments(vae, 2.0 * images.to(vae.dtype) - 1.0)
     return (0.5 * decode(vae, mean.to(vae.dtype)).float() + 0.5).clamp(0.0, 1.0)
 
 
-def _build(settings: Training, warm_start: Path | None) -> AutoencoderKL:
+def _build(settings: Training, warm_start: Path | None) -> Any:
     if warm_start is not None:
         return AutoencoderKL.from_pretrained(warm_start / "vae")
     torch.manual_seed(settings.seed + 1)
