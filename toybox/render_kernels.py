@@ -1,13 +1,10 @@
 """Toybox's tracer: distances of the five solids, rays against them, pixels, and the CPU's loops.
 
-The one source for both devices: numba compiles it for the CPU, and CUDA kernels call the same
-functions, which numba then compiles for the device. All of it lies in one file because numba's
-cache on disk notices changes of a function's own file only. Everything is float32: constants are
-wrapped, since a bare 0.5 would promote to float64.
-
-A row is one part, laid out as `geometry.py` says. Distances of balls, boxes, limbs, rings and
-cones with sharp edges are exact; for ellipsoids and for slanted cones with round edges they are
-close, and the surface (distance zero) is exact.
+The one source for both devices: CUDA kernels call these functions too. All in one file because
+numba's cache on disk notices changes of a function's own file only. Everything is float32:
+constants are wrapped, since a bare 0.5 would promote to float64. A row is one part, laid out as
+`geometry.py` says. Distances are exact but for ellipsoids and slanted cones with round edges,
+where they are close; the surface (distance zero) is exact for all.
 """
 
 from math import sqrt
@@ -168,7 +165,7 @@ def hit_part(row, ox, oy, oz, dx, dy, dz, start, end):  # type: ignore[no-untype
 
 @device_function
 def first_hit(rows, count, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
-    """The nearest hit of a ray (unit direction) with the parts: parameter (or FAR) and part.
+    """The nearest hit of a ray (unit direction): parameter (or FAR) and part (or -1).
 
     Each part is tried alone and in its own frame, and only if the ray meets its bounding ball
     before the best hit so far: most rays meet two or three of twenty.

@@ -67,14 +67,14 @@ def alone(part: Part) -> Solid:
 @pytest.mark.parametrize("make", MAKERS)
 def test_distance_is_that_to_the_true_surface(make) -> None:
     part, mesh = make()
-    surface = mesh.sample(200_000, seed=0)
-    points = np.random.default_rng(1).uniform(-0.8, 0.8, (20_000, 3)).astype(np.float32)
+    surface = mesh.sample(120_000, seed=0)
+    points = np.random.default_rng(1).uniform(-0.8, 0.8, (4_000, 3)).astype(np.float32)
     got, _ = signed_distance(alone(part), points)
     want, _ = cKDTree(surface).query(points)
-    assert np.abs(np.abs(got) - want).max() < 0.012  # the samples' spacing
+    assert np.abs(np.abs(got) - want).max() < 0.02  # the samples' spacing
     assert np.abs(np.abs(got) - want).mean() < 0.002
     # the share of the cube's points that lie inside is the mesh's share of its volume
-    assert (got < 0).mean() == pytest.approx(mesh.volume / 1.6**3, abs=0.012)
+    assert (got < 0).mean() == pytest.approx(mesh.volume / 1.6**3, abs=0.02)
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -12,6 +12,7 @@ from toybox.geometry_parts import ELLIPSOID, SLOTS
 from toybox.mesh import true_mesh
 from toybox.render import render, render_with_alpha
 from toybox.render_kernels import LIGHT_X, LIGHT_Y, LIGHT_Z
+from toybox.render_sheet import contact_sheet
 from toybox.scenes import FOV_DEG, Batch, Sampler, toy_batch
 
 RESOLUTION = 96
@@ -140,6 +141,12 @@ def test_the_same_scene_gives_the_same_bits() -> None:
         render(sampler.sample(6, torch.Generator().manual_seed(4)), 32, samples=1) for _ in range(2)
     ]
     assert torch.equal(*images)
+
+
+def test_the_contact_sheet_shows_every_category_from_eight_sides() -> None:
+    sheet = contact_sheet(resolution=8)
+    assert sheet.shape == (3, 8 * len(CATEGORIES) // 2, 8 * 16)
+    assert torch.equal(sheet, contact_sheet(resolution=8))
 
 
 def test_front_and_back_and_left_and_right_differ_where_a_category_has_a_front() -> None:
