@@ -15,6 +15,9 @@ from toybox.geometry import MAX_PARTS, ROW
 from toybox.geometry_parts import SLOTS
 from toybox.render_kernels import MATH, ONE, pixel
 
+if not hasattr(np, "row_stack"):  # numpy 2.5 dropped it, numba-cuda 0.30 still asks for it
+    np.row_stack = np.vstack  # type: ignore[attr-defined]
+
 cuda: Any = numba.cuda
 
 TILE = 16
