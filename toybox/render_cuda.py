@@ -16,7 +16,7 @@ from toybox.geometry_parts import SLOTS
 from toybox.render_kernels import MATH, ONE, pixel
 
 if not hasattr(np, "row_stack"):  # numpy 2.5 dropped it, numba-cuda 0.30 still asks for it
-    np.row_stack = np.vstack  # type: ignore[attr-defined]
+    np.row_stack = np.vstack
 
 cuda: Any = numba.cuda
 
