@@ -1,0 +1,68 @@
+"""From Gaussians to a closed coloured mesh: look from all around, fuse the depths, colour, save."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+
+from stabledreamer_core.gaussians import Splats
+from stabledreamer_core.mesh_colour import colours_at
+from stabledreamer_core.mesh_field import fuse
+from stabledreamer_core.mesh_glb import Surface, write_glb
+from stabledreamer_core.mesh_surface import closed_surface
+from stabledreamer_core.mesh_texture import textured
+from stabledreamer_core.mesh_views import Survey, survey
+from stabledreamer_core.output_config import Mesh
+
+SEEN_WITHIN_CELLS = 3.0  # a vertex this far behind the depth map still counts as what it shows
+
+
+def write_mesh(
+    splats: Splats, settings: Mesh, path: Path, device: torch.device
+) -> dict[str, int | bool]:
+    """Write the mesh of `splats` as a GLB and say what is in it.
+
+    Where nothing is opaque enough to have a surface, the file is valid but its scene is empty, the
+    counts are 0, `watertight` is False, and a warning says so: the run's other results are still
+    worth having.
+
+    Args:
+        splats: as optimised (log scales, logit opacities).
+        path: where to write; ends in .glb.
+
+    Returns:
+        vertices and faces: counts; watertight: whether every edge has exactly two triangles.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
+    seen = survey(splats, settings.views, settings.view_resolution, device)
+    field = fuse(seen, settings.resolution, settings.min_alpha, settings.truncation)
+    mesh = field and closed_surface(
+        field, settings.smoothing, settings.faces, settings.min_component
+    )
+    if field is None or mesh is None:
+        warnings.warn(
+            f"{path}: the Gaussians have no surface (no pixel reaches mesh.min_alpha = "
+            f"{settings.min_alpha}), so the mesh is empty",
+            stacklevel=2,
+        )
+        nothing = np.zeros((0, 3))
+        write_glb(path, Surface(nothing, nothing, nothing.astype(int)))
+        return {"vertices": 0, "faces": 0, "watertight": False}
+    write_glb(path, _coloured(mesh, seen, SEEN_WITHIN_CELLS * field.cell, settings))
+    return {
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "watertight": bool(mesh.is_watertight and mesh.is_winding_consistent),
+    }
+
+
+def _coloured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, settings: Mesh) -> Surface:
+    if settings.texture:
+        return textured(mesh, seen, tolerance, settings.texture_resolution)
+    vertices, normals = np.asarray(mesh.vertices), np.asarray(mesh.vertex_normals)
+    colours = colours_at(vertices, normals, seen, tolerance)
+    return Surface(vertices, normals, np.asarray(mesh.faces), colours)

@@ -1,0 +1,151 @@
+"""Binary glTF 2.0 (GLB): our axes and colours in, what every viewer shows alike out.
+
+Axes: glTF is +Y up with the front towards +Z, ours +Z up with the front towards +X, so (x, y, z)
+becomes (y, z, x), a rotation.
+
+Colours: ours are display values (8-bit value / 255, as in the turntable). glTF's COLOR_0 is linear
+light, so it holds their sRGB decoding, in 16 bits because 8 would band in the dark; a texture is
+itself sRGB and holds the display values. The light is already in the colours, so the material is
+unlit (KHR_materials_unlit); viewers without that extension light a rough, non-metallic surface.
+"""
+
+import io
+import json
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stabledreamer_core.files import atomic_write
+
+UINT16, UINT32, FLOAT = 5123, 5125, 5126  # glTF component types
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
+JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
+
+
+def srgb_to_linear(display: np.ndarray) -> np.ndarray:
+    """Display values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
+    display = np.asarray(display, np.float64)
+    return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: np.ndarray) -> np.ndarray:
+    """The inverse of `srgb_to_linear`."""
+    light = np.asarray(light, np.float64)
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def to_gltf_axes(vectors: np.ndarray) -> np.ndarray:
+    """World (+Z up, front +X) to glTF (+Y up, front +Z)."""
+    return np.asarray(vectors)[:, [1, 2, 0]]
+
+
+def from_gltf_axes(vectors: np.ndarray) -> np.ndarray:
+    """glTF (+Y up, front +Z) to world (+Z up, front +X)."""
+    return np.asarray(vectors)[:, [2, 0, 1]]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles in our world frame, with colours on the vertices or in a texture."""
+
+    vertices: np.ndarray  # [V, 3]
+    normals: np.ndarray  # [V, 3] unit length, outwards
+    faces: np.ndarray  # [F, 3] vertex indices, counter-clockwise from outside
+    colours: np.ndarray | None = None  # [V, 3] display values in [0, 1]
+    uvs: np.ndarray | None = None  # [V, 2] in the texture, (0, 0) its upper left corner
+    texture: np.ndarray | None = None  # [H, W, 3] uint8 display values, first row on top
+
+
+@dataclass
+class _Buffer:
+    """The binary half of the file, and the tables that say what lies where in it."""
+
+    data: bytearray = field(default_factory=bytearray)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    accessors: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_bytes(self, content: bytes, target: int | None = None) -> int:
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
+        self.views.append(view | ({"target": target} if target else {}))
+        self.data += content + b"\0" * (-len(content) % 4)
+        return len(self.views) - 1
+
+    def add_array(self, values: np.ndarray, kind: str, component: int, **extra: Any) -> int:
+        target = ELEMENT_ARRAY_BUFFER if kind == "SCALAR" else ARRAY_BUFFER
+        view = self.add_bytes(values.tobytes(), target)
+        description = {"bufferView": view, "componentType": component, "type": kind}
+        self.accessors.append(description | {"count": len(values)} | extra)
+        return len(self.accessors) - 1
+
+
+def write_glb(path: Path, surface: Surface) -> None:
+    """Write one mesh; without faces, a valid file with nothing in its scene.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
+    buffer = _Buffer()
+    tree: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "StableDreamer"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "toy"}],
+    }
+    if len(surface.faces):
+        tree["nodes"][0]["mesh"] = 0
+        tree["extensionsUsed"] = ["KHR_materials_unlit"]
+        tree["materials"] = [_material(surface, buffer, tree)]
+        tree["meshes"] = [{"name": "toy", "primitives": [_primitive(surface, buffer)]}]
+        tree["accessors"], tree["bufferViews"] = buffer.accessors, buffer.views
+        tree["buffers"] = [{"byteLength": len(buffer.data)}]
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(_container(tree, bytes(buffer.data)))
+
+
+def _primitive(surface: Surface, buffer: _Buffer) -> dict[str, Any]:
+    place = to_gltf_axes(surface.vertices).astype("<f4")
+    box = {"min": place.min(0).tolist(), "max": place.max(0).tolist()}
+    normals = to_gltf_axes(surface.normals).astype("<f4")
+    attributes = {
+        "POSITION": buffer.add_array(place, "VEC3", FLOAT, **box),
+        "NORMAL": buffer.add_array(normals, "VEC3", FLOAT),
+    }
+    if surface.colours is not None:
+        light = np.ones((len(surface.colours), 4))
+        light[:, :3] = srgb_to_linear(surface.colours.clip(0.0, 1.0))
+        words = np.rint(light * 65535.0).astype("<u2")
+        attributes["COLOR_0"] = buffer.add_array(words, "VEC4", UINT16, normalized=True)
+    if surface.uvs is not None:
+        attributes["TEXCOORD_0"] = buffer.add_array(surface.uvs.astype("<f4"), "VEC2", FLOAT)
+    indices = np.asarray(surface.faces, "<u4").reshape(-1)
+    return {
+        "attributes": attributes,
+        "indices": buffer.add_array(indices, "SCALAR", UINT32),
+        "material": 0,
+    }
+
+
+def _material(surface: Surface, buffer: _Buffer, tree: dict[str, Any]) -> dict[str, Any]:
+    base: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+    if surface.texture is not None:
+        picture = io.BytesIO()
+        Image.fromarray(surface.texture).save(picture, format="PNG")
+        view = buffer.add_bytes(picture.getvalue())
+        tree["images"] = [{"bufferView": view, "mimeType": "image/png"}]
+        tree["textures"] = [{"source": 0}]
+        base["baseColorTexture"] = {"index": 0}
+    return {"pbrMetallicRoughness": base, "extensions": {"KHR_materials_unlit": {}}}
+
+
+def _container(tree: dict[str, Any], binary: bytes) -> bytes:
+    """The GLB file: a header, then the JSON and the binary as chunks padded to four bytes."""
+    text = json.dumps(tree, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<II", len(text), JSON_CHUNK) + text
+    if binary:
+        chunks += struct.pack("<II", len(binary), BINARY_CHUNK) + binary
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

@@ -1,0 +1,126 @@
+"""Depth, opacity and colour of the Gaussians from all around: what the mesh is made from."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.cameras import Views, orbit
+from stabledreamer_core.gaussians import Splats, activate, finite
+from stabledreamer_core.rasterize import rasterization
+
+DISTANCE = 3.2
+FOV_DEG = 40.0  # the unit ball fills 91 % of the picture
+
+
+@dataclass(frozen=True)
+class Survey:
+    """C pictures of side R from cameras spread evenly over the sphere."""
+
+    views: Views
+    colors: Tensor  # [C, R, R, 3] premultiplied by alpha
+    alphas: Tensor  # [C, R, R]
+    depths: Tensor  # [C, R, R] expected depth along the camera's axis, world units
+    facing: Tensor  # [C, R, R] cosine between the surface's normal and the ray, in [0, 1]
+
+
+@torch.inference_mode()
+def survey(splats: Splats, count: int, resolution: int, device: torch.device) -> Survey:
+    """Render `count` pictures of side `resolution` pixels."""
+    scene = {key: value.to(device) for key, value in activate(finite(splats)).items()}
+    views = sphere(count, resolution).to(device)
+    rays = pixel_rays(views.Ks, resolution)
+    colors, alphas, depths = [], [], []
+    for camera in range(count):
+        viewmat, K = views.viewmats[camera : camera + 1], views.Ks[camera : camera + 1]
+        size = {"width": resolution, "height": resolution}
+        render, alpha, _ = rasterization(**scene, viewmats=viewmat, Ks=K, **size)
+        planes = scene | {"colors": depth_planes(scene, viewmat[0])}
+        plane, _, _ = rasterization(**planes, viewmats=viewmat, Ks=K, **size)
+        depth = plane[..., 2] + (plane[..., :2] * rays[camera, ..., :2]).sum(-1)
+        colors.append(render)
+        alphas.append(alpha[..., 0])
+        depths.append(depth / alpha[..., 0].clamp(min=1e-6))
+    depth_maps = torch.cat(depths)
+    facing = facing_of(depth_maps, rays)
+    return Survey(views, torch.cat(colors), torch.cat(alphas), depth_maps, facing)
+
+
+def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
+    """Where along each ray a Gaussian is densest, to first order in the ray's direction.
+
+    A flat Gaussian seen at a slant is not all at its centre's depth: with centre depths alone a
+    surface comes out up to a standard deviation too near. For the ray (X, Y, 1) the densest point
+    is at depth (r.P.m) / (r.P.r), P being the inverse covariance and m the centre; about the
+    centre's own ray that is a plane (RaDe-GS, Zhang et al. 2024), and since sums of planes are
+    planes, the rasteriser can blend their coefficients as if they were colours.
+
+    Args:
+        scene: as `gaussians.activate` returns it. viewmat: [4, 4].
+
+    Returns:
+        [N, 3] p, q, d of depth = p X + q Y + d.
+    """
+    rotation = viewmat[:3, :3]
+    centres = scene["means"] @ rotation.T + viewmat[:3, 3]
+    axes = rotation @ rotation_matrices(scene["quats"])
+    depth = centres[:, 2].clamp(min=1e-3)
+    rays = centres / depth[:, None]
+    whitened = (axes.transpose(1, 2) @ rays[..., None])[..., 0] / scene["scales"].clamp(min=1e-4)
+    pulled = (axes @ (whitened / scene["scales"].clamp(min=1e-4))[..., None])[..., 0]
+    slope = -depth[:, None] * pulled[:, :2] / whitened.square().sum(-1, keepdim=True)
+    return torch.cat([slope, depth[:, None] - (slope * rays[:, :2]).sum(-1, keepdim=True)], -1)
+
+
+def rotation_matrices(quats: Tensor) -> Tensor:
+    """[N, 3, 3] from unit quaternions [N, 4], wxyz."""
+    w, x, y, z = quats.unbind(-1)
+    rows = [
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    ]
+    return torch.stack(rows, -1).reshape(-1, 3, 3)
+
+
+def sphere(count: int, resolution: int) -> Views:
+    """Cameras on a Fibonacci lattice: equal areas of the sphere, no two in line."""
+    index = torch.arange(count, dtype=torch.float64)
+    elevation = torch.asin(1.0 - (2.0 * index + 1.0) / count)
+    azimuth = index * math.pi * (3.0 - math.sqrt(5.0))
+    azimuth_deg, elevation_deg = (torch.rad2deg(angle).float() for angle in (azimuth, elevation))
+    return orbit(azimuth_deg % 360.0, elevation_deg, DISTANCE, FOV_DEG, resolution)
+
+
+def facing_of(depths: Tensor, rays: Tensor) -> Tensor:
+    """Cosine between ray and surface normal, from the differences of a depth map.
+
+    Args:
+        depths: [C, R, R] along the camera's axis.
+        rays: [C, R, R, 3] as `pixel_rays` returns them.
+
+    Returns:
+        [C, R, R] in [0, 1]; near 0 at steps of depth.
+    """
+    points = rays * depths[..., None]
+    across = _central_difference(points, 2)
+    down = _central_difference(points, 1)
+    normals = torch.nn.functional.normalize(torch.linalg.cross(across, down), dim=-1)
+    directions = torch.nn.functional.normalize(rays, dim=-1)
+    return (normals * directions).sum(-1).abs()
+
+
+def pixel_rays(Ks: Tensor, resolution: int) -> Tensor:
+    """[C, R, R, 3] camera-space rays through the pixels' centres, with z = 1."""
+    pixel = torch.arange(resolution, device=Ks.device) + 0.5
+    y, x = torch.meshgrid(pixel, pixel, indexing="ij")
+    focal, centre = Ks[:, 0, 0, None, None], Ks[:, 0, 2, None, None]
+    return torch.stack([(x - centre) / focal, (y - centre) / focal, torch.ones_like(x) + 0 * focal], -1)
+
+
+def _central_difference(points: Tensor, dim: int) -> Tensor:
+    before = torch.roll(points, 1, dim)
+    after = torch.roll(points, -1, dim)
+    return after - before
+
