@@ -132,7 +132,7 @@ def optimize(
             )
         now = time.monotonic()
         if progress and (device.type == "cpu" or step % 10 == 9 or step + 1 == stage.iterations):
-            progress(Progress(step + 1, stage.iterations, float(loss), now - began))
+            progress(Progress(step + 1, stage.iterations, float(losses[-1]), now - began))
         if save and now - saved > save_every_seconds and step + 1 < stage.iterations:
             save(step + 1, state_tensors(stage, step + 1, params, optimizers, growth, target))
             saved = now
