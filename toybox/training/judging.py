@@ -1,6 +1,7 @@
 """Training the judge on renders, and on pictures of nothing (blobs.py)."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _with_nothing(
     images: Tensor, scenes: Batch, judge: JudgeSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Worn renders, a share of them replaced by pictures of nothing; and which ones [n] bool."""
-    count = round(judge.negatives * len(images))
+    count = math.ceil(judge.negatives * len(images))
     empty = torch.arange(len(images), device=images.device) < count
     blank = nothing(images[:count], scenes.background[:count], generator)
     worn_ = worn(images[count:], scenes.background[count:], generator)
