@@ -1,6 +1,7 @@
 """stabledreamer doctor: is everything there that a dream needs, and if not, what to do."""
 
 import argparse
+import os
 import platform
 import shutil
 import socket
@@ -96,7 +97,7 @@ def _priors() -> str:
     config = load_config()
     for stage in (config.stage1, config.stage2):
         folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
-        check_manifest(folder, stage.variant)
+        check_manifest(folder)
     return f"{config.stage1.prior} and {config.stage2.prior} are whole"
 
 
@@ -107,12 +108,12 @@ def _video() -> str:
 
 
 def _disk() -> str:
-    from flows import CACHE
     from flows.checks import check_room
 
-    for folder in (Path("outputs"), CACHE):
-        check_room(folder)
-    return f"{shutil.disk_usage('.').free // 2**30} GB free; outputs/ and {CACHE} can be written"
+    cache = Path(os.environ["PREFECT_HOME"])
+    check_room(Path("outputs"), "go to another folder")
+    check_room(cache, "set PREFECT_HOME to another folder")
+    return f"{shutil.disk_usage('.').free // 2**30} GB free; outputs/ and {cache} can be written"
 
 
 def _port() -> str:

@@ -10,7 +10,8 @@ import shlex
 import signal
 import sys
 import traceback
-from typing import NoReturn
+import warnings
+from typing import Any, NoReturn
 
 from cli import debug, doctor, dream, evaluate, suite, view
 from stabledreamer_core.errors import UserError
@@ -37,13 +38,14 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _warn
     try:
         parsed = build_parser().parse_args(arguments)
         return int(parsed.run(parsed))
     except UserError as error:
         return _mistake(str(error))
     except KeyboardInterrupt:
-        return _interrupted()
+        _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -69,6 +71,13 @@ def build_parser() -> Parser:
     return parser
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line, without the place in the code; above the progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def _mistake(message: str) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
@@ -80,11 +89,11 @@ def _fault() -> int:
     return 1
 
 
-def _interrupted() -> int:
+def _interrupted() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut this line short
     command = shlex.join(["stabledreamer", *sys.argv[1:]])
-    print(f"\ninterrupted; nothing is lost, go on with: {command}", file=sys.stderr)
-    return 130
+    print(f"\ninterrupted; nothing is lost, go on with: {command}", file=sys.stderr, flush=True)
+    os._exit(130)  # tearing down torch and Prefect takes seconds that nobody wants to wait
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

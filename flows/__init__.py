@@ -5,6 +5,8 @@ under .cache of this repository, it reports nothing home, and only what goes wro
 """
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from stabledreamer_core.config import ROOT
 
@@ -19,3 +21,5 @@ _DEFAULTS = {
 }
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
+with suppress(OSError):  # flows/checks.py says why it cannot be
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,11 @@ def check_owner(out: Path, prompt: str, seed: int) -> None:
             f"{out} holds {str(owner['prompt'])[:80]!r} with seed {owner.get('seed')}; "
             "choose another --out"
         )
+
+
+def clear_work(out: Path, stage: int) -> None:
+    """Remove a stage's resume states: its result is safe."""
+    shutil.rmtree(out / f"stage{stage}" / "work", ignore_errors=True)
 
 
 def _owner(out: Path) -> dict[str, object] | None:

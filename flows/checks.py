@@ -1,11 +1,11 @@
 """People's mistakes, found before minutes are spent on them."""
 
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from flows import CACHE
 from flows.asset_folder import check_owner, default_folder
 from stabledreamer_core.config import ROOT, Config, Stage, load_config
 from stabledreamer_core.errors import UserError
@@ -16,7 +16,7 @@ from tasks.job import Job
 LONGEST_PROMPT = 300  # characters
 MOST_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
 NEEDED_BYTES = 200 * 2**20
-TOYBOX = ("toybox-if", "toybox-sd")
+BUNDLED = ("priors/toybox-if", "priors/toybox-sd")
 
 
 def prepare(
@@ -40,8 +40,8 @@ def prepare(
     folder = Path(out).expanduser() if out else default_folder(prompt, seed)
     check_owner(folder, prompt, seed)
     check_priors(config, prompt)
-    check_room(folder)
-    check_room(CACHE)
+    check_room(folder, "choose another --out")
+    check_room(Path(os.environ["PREFECT_HOME"]), "set PREFECT_HOME to another folder")
     return Job(prompt, seed, config, folder, bars)
 
 
@@ -70,16 +70,24 @@ def check_priors(config: Config, prompt: str) -> None:
     Raises:
         UserError: they are not, or they cannot.
     """
-    for stage in (config.stage1, config.stage2):
-        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
-        check_manifest(folder, stage.variant)
-        _check_tokens(folder, stage, prompt)
-    if any(Path(stage.prior).name in TOYBOX for stage in (config.stage1, config.stage2)):
+    stages = (config.stage1, config.stage2)
+    if any(stage.prior in BUNDLED for stage in stages):
         check_words(prompt)
+    for stage in stages:
+        if (
+            stage.prior in BUNDLED
+            and not Path(stage.prior).is_dir() | (ROOT / stage.prior).is_dir()
+        ):
+            raise UserError(
+                f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
+            )
+        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
+        check_manifest(folder)
+        _check_tokens(folder, stage, prompt)
 
 
 def check_words(prompt: str) -> None:
-    """What Toybox knows of the prompt: warns of unknown words on stderr.
+    """What Toybox makes of the prompt: warns on stderr of what it will not heed.
 
     Raises:
         UserError: it names no object that Toybox knows.
@@ -95,15 +103,29 @@ def check_words(prompt: str) -> None:
             "Other prompts need real weights: --params params/paper.yaml"
         )
     if parsed.unknown:
-        print(
-            f"warning: the bundled Toybox priors do not know: {', '.join(parsed.unknown)} "
-            f"(they know {len(words['categories'])} objects and the colours {colours})",
-            file=sys.stderr,
+        _warn(
+            f"the bundled Toybox priors do not know: {', '.join(parsed.unknown)} "
+            f"(they know the colours {colours}, and {', '.join(words['accessories'])})"
         )
+    if parsed.ignored:
+        _warn(
+            f"not heeded: {', '.join(parsed.ignored)}; a Toybox prompt has one object, its colour, "
+            "and one accessory"
+        )
+    elif parsed.toy is None and parsed.colour:
+        _warn(f"no {parsed.category} of Toybox comes like that; expect a poor likeness")
 
 
-def check_room(folder: Path) -> None:
-    """Raise a UserError if the folder cannot be written, or its disk is nearly full."""
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def check_room(folder: Path, instead: str) -> None:
+    """Raise a UserError if the folder cannot be written, or its disk is nearly full.
+
+    Args:
+        instead: what the user can do about it.
+    """
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -112,13 +134,11 @@ def check_room(folder: Path) -> None:
             pass
         free = shutil.disk_usage(there).free
     except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; choose another --out"
-        ) from None
+        raise UserError(f"cannot write to {folder}: {error.strerror}; {instead}") from None
     if free < NEEDED_BYTES:
         raise UserError(
             f"the disk of {folder} has {free // 2**20} MB free and a run needs "
-            f"{NEEDED_BYTES // 2**20}; free some, or choose an --out on another disk"
+            f"{NEEDED_BYTES // 2**20} MB; free some, or {instead}"
         )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from prefect import Task, flow
 
-from flows.asset_folder import claimed
+from flows.asset_folder import claimed, clear_work
 from flows.checks import prepare
+from stabledreamer_core import run_record
 from stabledreamer_core.keys import step_key
-from stabledreamer_core.run_record import intact
 from tasks.checkpoint import checkpoint
 from tasks.evaluate import evaluate
 from tasks.gaussians import gaussians
@@ -56,15 +56,21 @@ def dream(
     """
     # 1. What could go wrong is found now.
     job = prepare(prompt, seed, params, overrides, quick, out, bars)
+    record = run_record.read(job.out)
+    if record and not run_record.unfinished(job.out, record, job.config, job.prompt, job.seed):
+        return record
+
     steps: Steps = {}
     with claimed(job.out, job.prompt, job.seed):
         # 2. Geometry, from the pixel-space prior.
         take("stage1", job, steps, optimize, 1)
         take("checkpoint1", job, steps, checkpoint, 1)
+        clear_work(job.out, 1)
 
         # 3. Colour and detail, from the latent-space prior.
         take("stage2", job, steps, optimize, 2)
         take("checkpoint2", job, steps, checkpoint, 2)
+        clear_work(job.out, 2)
 
         # 4. The asset in the forms people use.
         take("gaussians", job, steps, gaussians)
@@ -82,10 +88,10 @@ def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *argument
     files = {path: sha256 for step in steps.values() for path, sha256 in step["files"].items()}
     key = step_key(name, job.config, job.prompt, job.seed, files)
     began = time.monotonic()
-    state = task(job, *arguments, key=key, return_state=True)
+    state: Any = task(job, *arguments, key=key, return_state=True)
     manifest: Manifest = state.result()
     kept = state.name == "Cached"
-    if kept and not intact(job.out, manifest["files"]):
+    if kept and not run_record.intact(job.out, manifest["files"]):
         kept = False
         manifest = task.with_options(refresh_cache=True)(job, *arguments, key=key)
     steps[name] = {"key": key, **manifest}

@@ -40,15 +40,12 @@ def prefect_server() -> Iterator[None]:
         target=server.run, kwargs={"sockets": [listener]}, name="prefect-server", daemon=True
     )
     thread.start()
-    try:
-        _wait_until_started(server, thread)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield
-    finally:
-        server.should_exit = True
-        thread.join(timeout=5.0)
-        listener.close()
+    _wait_until_started(server, thread)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
+    server.should_exit = True  # after an error the process ends, and the thread with it
+    thread.join(timeout=5.0)
 
 
 def _wait_until_started(server: object, thread: threading.Thread) -> None:

@@ -26,11 +26,13 @@ def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome
         record = dream(prompt, seed, out=out, **settings)
     except Exception as error:
         return {**outcome, "error": " ".join(str(error).split()) or type(error).__name__}
-    seconds = sum(stage["seconds"] for stage in record["stages"].values())
-    return {**outcome, "seconds": seconds, "metrics": record["metrics"]}
+    return {**outcome, "stages": record["stages"], "metrics": record["metrics"]}
 
 
-@flow(name="suite", task_runner=ThreadPoolTaskRunner(max_workers=64))
+THREADS: Any = ThreadPoolTaskRunner(max_workers=64)
+
+
+@flow(name="suite", task_runner=THREADS)
 def suite(
     file: str,
     out: str,

@@ -123,17 +123,17 @@ def code_hash(*packages: str) -> str:
 def _models_hash(step: str, config: Config) -> str:
     if step in ("stage1", "stage2"):
         stage: Stage = getattr(config, step)
-        return _prior_hash(stage.prior, stage.revision, stage.variant)
+        return _prior_hash(stage.prior, stage.revision)
     if step == "evaluate":
         return _folder_hash(config.evaluate.judge)
     return ""
 
 
 @cache
-def _prior_hash(source: str, revision: str | None, variant: str | None) -> str:
+def _prior_hash(source: str, revision: str | None) -> str:
     from stabledreamer_core.priors import prior_hash  # torch: a second that --help need not wait
 
-    return prior_hash(source, revision=revision, variant=variant, base=ROOT)
+    return prior_hash(source, revision=revision, base=ROOT)
 
 
 def _folder_hash(folder: str) -> str:

@@ -51,9 +51,7 @@ def compose(
         "mesh": steps["mesh"]["facts"],
         "metrics": steps["evaluate"]["facts"],
         "files": files,
-        "steps": {
-            name: {"key": step["key"], "files": [*step["files"]]} for name, step in steps.items()
-        },
+        "steps": {name: {"key": step["key"]} for name, step in steps.items()},
     }
 
 

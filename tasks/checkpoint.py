@@ -1,6 +1,4 @@
-"""Read a stage's checkpoint back; once it is known to be good its unfinished work can go."""
-
-import shutil
+"""Read a stage's checkpoint back before anything is built on it."""
 
 from stabledreamer_core.checkpoint import load_checkpoint
 from stabledreamer_core.errors import UserError
@@ -18,5 +16,4 @@ def checkpoint(job: Job, number: int, key: str) -> Manifest:
             f"stage {number} diverged: some Gaussians are not finite; "
             f"lower stage{number}.learning_rates or try another --seed"
         )
-    shutil.rmtree(job.out / f"stage{number}" / "work", ignore_errors=True)
     return manifest(job, (), {"gaussians": len(splats["means"])})

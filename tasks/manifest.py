@@ -5,22 +5,34 @@ keeps it under the step's content key (stabledreamer_core/keys.py); tensors stay
 """
 
 import math
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
-from prefect import task
+from prefect import Task
 
 from stabledreamer_core.run_record import hash_files
 from tasks.job import Job
 
 Manifest = dict[str, Any]
 
-cached_task = partial(
-    task,
-    cache_key_fn=lambda _, parameters: parameters["key"],
-    persist_result=True,
-    result_serializer="json",
-)
+Parameters = ParamSpec("Parameters")
+
+
+def cached_task(
+    name: str,
+) -> Callable[[Callable[Parameters, Manifest]], Task[Parameters, Manifest]]:
+    """A task whose results are kept, across processes, under its argument `key`."""
+
+    def decorate(function: Callable[Parameters, Manifest]) -> Task[Parameters, Manifest]:
+        return Task(
+            function,
+            name=name,
+            cache_key_fn=lambda _, arguments: str(arguments["key"]),
+            persist_result=True,
+            result_serializer="json",
+        )
+
+    return decorate
 
 
 def manifest(job: Job, paths: tuple[str, ...], facts: dict[str, Any] | None = None) -> Manifest:

@@ -17,6 +17,5 @@ def optimize(job: Job, number: int, key: str) -> Manifest:
     with progress_bar(f"stage {number}", stage.iterations, job.bars) as progress:
         result = run_stage(job.config, number, job.prompt, job.seed, work, start, progress)
     path = (STAGE1, STAGE2)[number - 1]
-    about = {"prompt": job.prompt, "seed": str(job.seed), "stage": str(number)}
-    save_checkpoint(job.out / path, result.splats, about)
+    save_checkpoint(job.out / path, result.splats, {})  # run.json describes it
     return manifest(job, (path,), result.record)

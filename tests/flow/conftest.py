@@ -1,0 +1,59 @@
+"""A whole run made small: tiny priors of the real classes, one Prefect for all tests."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+# Before anything imports Prefect, so that tests leave the repository's cache alone.
+os.environ.setdefault("PREFECT_HOME", tempfile.mkdtemp(prefix="prefect-"))
+
+PROMPT = "a red bear"
+
+
+@pytest.fixture(scope="session")
+def params(tiny_if, tiny_sd, tmp_path_factory) -> Path:
+    """A settings file: few steps, small images, the tiny priors."""
+    path = tmp_path_factory.mktemp("params") / "tiny.yaml"
+    stage = {"views": 1, "density": {"every": 2}}
+    settings = {
+        "device": "cpu",
+        "gaussians": {"count": 200, "opacity": 0.9},
+        "stage1": {**stage, "prior": str(tiny_if), "iterations": 6, "resolution": 16},
+        "stage2": {
+            **stage,
+            "prior": str(tiny_sd),
+            "iterations": 4,
+            "resolution": 32,
+            "density": {"start_count": 150},
+        },
+        "checkpoint": {"every_seconds": 0.001},
+        "turntable": {"frames": 4, "resolution": 32, "preview_resolution": 32},
+        "mesh": {"views": 8, "view_resolution": 32, "resolution": 16, "smoothing": 1},
+        "evaluate": {"resolution": 32, "front_views": 8, "surface_samples": 100},
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@pytest.fixture(scope="session")
+def prefect():
+    """One server for the session."""
+    from flows.server import prefect_server
+
+    with prefect_server():
+        yield
+
+
+@pytest.fixture(scope="session")
+def make(prefect, params):
+    """Run the flow: make(out, prompt=..., overrides=[...], ...) -> the record."""
+
+    def run(out: Path, prompt: str = PROMPT, seed: int = 0, **options):
+        from flows.dream import dream
+
+        return dream(prompt, seed, params=str(params), out=str(out), bars=False, **options)
+
+    return run

@@ -1,0 +1,92 @@
+"""Mistakes are found before anything is made, and told in one line."""
+
+import os
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from flows import checks
+from stabledreamer_core.errors import UserError
+
+PROMPT = "a red bear"
+
+
+def mistake(call, *arguments, **options) -> str:
+    with pytest.raises(UserError) as error:
+        call(*arguments, **options)
+    text = str(error.value)
+    assert "\n" not in text and len(text) < 600
+    return text
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n ", "?!", "123", "a bear\x00", "a bear \x1b[2J"])
+def test_a_prompt_without_words_is_refused(prompt):
+    mistake(checks.clean_prompt, prompt)
+
+
+def test_an_enormous_prompt_is_refused():
+    assert "characters" in mistake(checks.clean_prompt, "bear " * 100_000)
+    assert checks.clean_prompt("a" * checks.LONGEST_PROMPT)
+
+
+def test_spaces_do_not_matter():
+    assert checks.clean_prompt("  a  red\tbear\n") == "a red bear"
+
+
+def test_toybox_refuses_what_it_does_not_know_and_says_what_it_does():
+    text = mistake(checks.check_words, "a marble statue of a wizard")
+    assert "bear" in text and "red" in text and "top hat" in text
+
+
+def test_toybox_warns_of_words_it_does_not_know(capsys):
+    checks.check_words("a red bear riding a bicycle")
+    assert capsys.readouterr().err.count("\n") == 1
+    checks.check_words("a red bear wearing a top hat")
+    assert capsys.readouterr().err == ""
+
+
+def test_toybox_warns_of_a_second_object(capsys):
+    checks.check_words("a red bear and a blue car")
+    assert "not heeded: blue, car" in capsys.readouterr().err
+
+
+def test_other_priors_take_any_words(params):
+    assert checks.prepare("a marble statue of a wizard", params=str(params))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_have_a_range(seed, params):
+    assert "--seed" in mistake(checks.prepare, PROMPT, seed, str(params))
+
+
+def test_more_tokens_than_the_encoder_reads(params):
+    text = mistake(checks.prepare, "xyz " * 60, params=str(params))
+    assert "77" in text
+
+
+def test_a_missing_prior_is_named(params, tmp_path):
+    overrides = [f"stage1.prior={tmp_path}/gone"]
+    assert "gone" in mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
+
+
+def test_a_damaged_prior_is_named(params, tiny_if, tmp_path):
+    folder = shutil.copytree(tiny_if, tmp_path / "damaged")
+    weights = next((folder / "unet").glob("*.safetensors"))
+    os.truncate(weights, 1000)
+    overrides = [f"stage1.prior={folder}"]
+    text = mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
+    assert weights.name in text
+
+
+def test_a_full_disk_is_told_before_the_run(params, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")(10**9, 10**9, 10**6)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage)
+    text = mistake(checks.prepare, PROMPT, params=str(params), out=str(tmp_path / "new"))
+    assert "free" in text
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_run(params):
+    text = mistake(checks.prepare, PROMPT, params=str(params), out="/proc/asset")
+    assert "/proc/asset" in text

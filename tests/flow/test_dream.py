@@ -1,0 +1,120 @@
+"""The whole flow, small: what it leaves, what it makes anew and what it keeps."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stabledreamer_core.files import sha256_of
+from stabledreamer_core.keys import STAGE1, STAGE2
+
+OUTPUTS = {STAGE1, STAGE2, "gaussians.ply", "turntable.mp4", "preview.png", "mesh.glb"}
+PAGES = {"run.json", "report.html"}
+
+
+@pytest.fixture(scope="module")
+def finished(make, tmp_path_factory) -> Path:
+    """An asset nobody changes."""
+    out = tmp_path_factory.mktemp("finished") / "asset"
+    make(out)
+    return out
+
+
+@pytest.fixture
+def asset(finished, tmp_path) -> Path:
+    """A copy of it to play with."""
+    return Path(shutil.copytree(finished, tmp_path / "asset"))
+
+
+def files_of(out: Path) -> set[str]:
+    return {
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def remade(out: Path, run) -> set[str]:
+    """The files that `run` wrote: each is put in place of the old one, so it is another inode."""
+    before = {name: (out / name).stat().st_ino for name in files_of(out)}
+    kept_alive = [open(out / name, "rb") for name in before]  # or a freed inode could come again
+    run()
+    after = {name: (out / name).stat().st_ino for name in files_of(out)}
+    for file in kept_alive:
+        file.close()
+    return {name for name in after if before.get(name) != after[name]}
+
+
+def test_leaves_a_whole_asset_and_nothing_else(finished):
+    assert files_of(finished) == OUTPUTS | PAGES
+    assert not (finished / "stage1" / "work").exists()
+
+
+def test_run_json_says_what_how_and_at_what_cost(finished):
+    record = json.loads((finished / "run.json").read_text())
+    assert (record["prompt"], record["seed"]) == ("a red bear", 0)
+    assert record["config"]["stage1"]["iterations"] == 6
+    assert record["packages"]["torch"] and record["code"]["hash"] and record["device"]
+    for stage, iterations in (("stage1", 6), ("stage2", 4)):
+        cost = record["stages"][stage]
+        assert cost["iterations"] == iterations
+        assert cost["seconds"] > 0 and cost["iterations_per_second"] > 0
+        assert cost["peak_memory_bytes"] > 0
+    assert set(record["files"]) == OUTPUTS | {"report.html"}
+    for name, sha256 in record["files"].items():
+        assert sha256_of(finished / name) == sha256
+    assert isinstance(record["metrics"], dict)
+
+
+def test_again_makes_nothing(asset, make):
+    assert remade(asset, lambda: make(asset)) == set()
+
+
+@pytest.mark.parametrize("name", ["mesh.glb", "preview.png", "gaussians.ply", "turntable.mp4"])
+def test_a_deleted_output_is_made_again_alone(asset, make, name):
+    (asset / name).unlink()
+    assert remade(asset, lambda: make(asset)) == {name} | PAGES
+
+
+def test_an_altered_output_is_made_again_alone(asset, make):
+    before = (asset / "preview.png").read_bytes()
+    (asset / "preview.png").write_bytes(before[:-1] + b"x")
+    assert remade(asset, lambda: make(asset)) == {"preview.png"} | PAGES
+    assert (asset / "preview.png").read_bytes() == before
+
+
+def test_a_deleted_report_is_made_again_alone(asset, make):
+    (asset / "report.html").unlink()
+    assert remade(asset, lambda: make(asset)) == PAGES
+
+
+def test_a_damaged_stage_gives_the_same_bits_again_and_keeps_what_follows(asset, make):
+    before = (asset / STAGE1).read_bytes()
+    (asset / STAGE1).write_bytes(before[:100])
+    assert remade(asset, lambda: make(asset)) == {STAGE1} | PAGES
+    assert (asset / STAGE1).read_bytes() == before
+
+
+def test_a_mesh_setting_makes_the_mesh_alone(asset, make):
+    change = ["mesh.resolution=20"]
+    assert remade(asset, lambda: make(asset, overrides=change)) == {"mesh.glb"} | PAGES
+    assert remade(asset, lambda: make(asset)) == {"mesh.glb"} | PAGES  # and back
+
+
+def test_a_stage_2_setting_keeps_stage_1(asset, make):
+    change = ["stage2.iterations=3"]
+    everything_after = (OUTPUTS | PAGES) - {STAGE1}
+    assert remade(asset, lambda: make(asset, overrides=change)) == everything_after
+
+
+def test_another_folder_gets_the_same_bits_and_leaves_the_first_alone(finished, make, tmp_path):
+    assert remade(finished, lambda: make(tmp_path / "second")) == set()
+    for name in (STAGE1, STAGE2, "gaussians.ply", "mesh.glb"):
+        assert (tmp_path / "second" / name).read_bytes() == (finished / name).read_bytes()
+    assert remade(finished, lambda: make(finished)) == set()
+
+
+def test_a_lost_record_is_written_again_from_what_is_cached(asset, make):
+    (asset / "run.json").write_text("{")
+    assert remade(asset, lambda: make(asset)) == PAGES
