@@ -179,6 +179,7 @@ class _Composite(torch.autograd.Function):
         channels = 3 if render_mode == "RGB" else 4
         renders = means2d.new_empty(n_cameras, height, width, channels)
         alphas = means2d.new_empty(n_cameras, height, width, 1)
+        transmittances = np.empty((n_cameras, height, width), np.float32)
         records = means2d.new_empty(n_cameras, n, RECORD).numpy()
         bands = np.empty((n_cameras, n, 2), np.int32)
         order, slots = np.empty((n_cameras, n), np.int32), np.empty((n_cameras, n), np.int32)
@@ -195,10 +196,11 @@ class _Composite(torch.autograd.Function):
             fill_lists(order, drawn, bands, slots, records, starts, lists, places)
             composite(
                 *(lists, list_ends, _array(backgrounds), render_mode == "RGB+ED"),
-                *(workers, renders.numpy(), alphas.numpy()),
+                *(workers, renders.numpy(), alphas.numpy(), transmittances),
             )
         ctx.save_for_backward(means2d, renders, alphas)
         ctx.lists = (records, lists, list_ends, slots, bands, places)
+        ctx.transmittances = transmittances
         # None instead of False: numba then compiles the kernel without the two extra sums.
         ctx.settings = (render_mode == "RGB+ED", absgrad or None)
         return renders, alphas
@@ -217,7 +219,8 @@ class _Composite(torch.autograd.Function):
         with _workers() as workers:
             composite_backward(
                 *(lists, list_ends, *ctx.settings, workers),
-                *(_array(x) for x in (renders, alphas, v_renders, v_alphas)),
+                *(_array(renders), _array(alphas), ctx.transmittances),
+                *(_array(v_renders), _array(v_alphas)),
                 shares.numpy(),
             )
             gather_gradients(
@@ -229,7 +232,7 @@ class _Composite(torch.autograd.Function):
         v_backgrounds = None
         if ctx.needs_input_grad[5]:
             # numpy's sum does not depend on the number of threads.
-            left, v_rgb = _array(1.0 - alphas), _array(v_renders[..., :3])
-            total = np.einsum("chwk,chwl->ck", v_rgb, left, dtype=np.float64)
+            v_rgb = _array(v_renders[..., :3])
+            total = np.einsum("chwk,chw->ck", v_rgb, ctx.transmittances, dtype=np.float64)
             v_backgrounds = torch.from_numpy(total.astype(np.float32))
         return *gradients, v_backgrounds, *(None,) * 5

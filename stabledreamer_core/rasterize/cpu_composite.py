@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 LANES = 16
 BAND_ROWS = 16
-FORWARD_PLANES = 5  # transmittance, r, g, b, depth
+FORWARD_PLANES = 6  # transmittance, r, g, b, depth, sum of weights
 BACKWARD_PLANES = 6  # transmittance, remainder, gradients of r, g, b, depth
 SUMS = 12  # per lane: 6 moments, r, g, b, depth, and two absolute sums
 
@@ -125,7 +125,8 @@ def _draw_row(
             buffer[i + L2] += weight * g
             buffer[i + L3] += weight * b
             buffer[i + L4] += weight * d
-        at += L5
+            buffer[i + L5] += weight
+        at += L6
         u += f32(LANES)
 
 
@@ -139,22 +140,29 @@ def _draw_band(members: Floats, top: int, rows: int, width: int, buffer: Floats)
         for row in range(first_row, end_row):
             first, n_blocks, u, peak = _row_span(record, top + row, width)
             if n_blocks > 0:
-                at = u64(row) * stride + u64(first) * L5
+                at = u64(row) * stride + u64(first) * L6
                 _draw_row(buffer, at, n_blocks, u, peak, record)
 
 
 @_kernel
 def _show_band(
-    buffer: Floats, background: Floats, expected_depth: bool, renders: Floats, alphas: Floats
+    buffer: Floats,
+    background: Floats,
+    expected_depth: bool,
+    renders: Floats,
+    alphas: Floats,
+    transmittances: Floats,
 ) -> None:
     """Copy a band to its rows of the pictures, over the background."""
     rows, width, channels = renders.shape
     stride = u64(len(buffer) // BAND_ROWS)
     for row in range(rows):
         for x in range(width):
-            i = u64(row) * stride + u64(x // LANES) * L5 + u64(x % LANES)
+            i = u64(row) * stride + u64(x // LANES) * L6 + u64(x % LANES)
             left = abs(buffer[i])
-            alpha = f32(1.0) - left
+            # Alpha is also 1 - left, but for faint pixels that has few digits.
+            alpha = buffer[i + L5]
+            transmittances[row, x] = left
             alphas[row, x, 0] = alpha
             renders[row, x, 0] = buffer[i + L1] + left * background[0]
             renders[row, x, 1] = buffer[i + L2] + left * background[1]
@@ -173,6 +181,7 @@ def composite(
     workers: int,
     renders: Floats,  # [C, H, W, 3 or 4] out
     alphas: Floats,  # [C, H, W, 1] out
+    transmittances: Floats,  # [C, H, W] out: 1 - alpha
 ) -> None:
     """Fill the pictures; band after band, each worker takes every `workers`-th."""
     n_cameras, height, width, _ = renders.shape
@@ -190,6 +199,7 @@ def composite(
                 expected_depth,
                 renders[camera, top:end],
                 alphas[camera, top:end],
+                transmittances[camera, top:end],
             )
 
 
@@ -287,6 +297,7 @@ def _draw_band_backward(
 def _start_band(
     renders: Floats,
     alphas: Floats,
+    transmittances: Floats,
     v_renders: Floats,
     v_alphas: Floats,
     expected_depth: bool,
@@ -300,7 +311,7 @@ def _start_band(
     for row in range(rows):
         for x in range(width):
             i = u64(row) * stride + u64(x // LANES) * L6 + u64(x % LANES)
-            alpha, v_alpha = alphas[row, x, 0], v_alphas[row, x, 0]
+            left, alpha, v_alpha = transmittances[row, x], alphas[row, x, 0], v_alphas[row, x, 0]
             vr, vg, vb = v_renders[row, x, 0], v_renders[row, x, 1], v_renders[row, x, 2]
             inner = vr * renders[row, x, 0] + vg * renders[row, x, 1] + vb * renders[row, x, 2]
             buffer[i + L2], buffer[i + L3], buffer[i + L4] = vr, vg, vb
@@ -312,7 +323,7 @@ def _start_band(
                     vd /= max(alpha, DEPTH_ALPHA_MIN)
                     v_alpha -= vd * depth if alpha > DEPTH_ALPHA_MIN else f32(0.0)
                 buffer[i + L5] = vd
-            buffer[i + L1] = inner - (f32(1.0) - alpha) * v_alpha
+            buffer[i + L1] = inner - left * v_alpha
 
 
 @_parallel
@@ -324,6 +335,7 @@ def composite_backward(
     workers: int,
     renders: Floats,
     alphas: Floats,
+    transmittances: Floats,
     v_renders: Floats,
     v_alphas: Floats,
     shares: Floats,  # [pairs, SUMS] out: by place in `lists`
@@ -339,6 +351,7 @@ def composite_backward(
             _start_band(
                 renders[camera, top:end],
                 alphas[camera, top:end],
+                transmittances[camera, top:end],
                 v_renders[camera, top:end],
                 v_alphas[camera, top:end],
                 expected_depth,

@@ -46,8 +46,8 @@ def make_records(
     On row y an ellipse's exponent is -sigma = -(x - xc)^2 / (2 vx) - (y - my)^2 / (2 yy) with
     xc = mx + (y - my) xy / yy: a form without the cancellation of the usual quadratic one. A
     record holds it in powers of two: mx, my, -log2(e) / (2 vx), xy / yy, -log2(e) / (2 yy),
-    log2(opacity), r, g, b, depth, 2 vx / log2(e), and the distance in rows at which alpha falls
-    below 1/255.
+    log2(opacity), r, g, b, depth, 2 vx / log2(e), the distance in rows at which alpha falls below
+    1/255, and the opacity.
     """
     for n in prange(means2d.shape[1]):
         for c in range(means2d.shape[0]):
@@ -56,8 +56,8 @@ def make_records(
                 continue
             yy = covars2d[c, n, 2]
             # A little more than exact, so that rounding here never decides: every pixel is tested.
-            above = math.log2(opacities[c, n]) - LOG2_ALPHA_MIN + 1e-3
-            reach = math.sqrt(above * yy * (2.0 / LOG2E))
+            peak = math.log2(opacities[c, n])
+            reach = math.sqrt((peak - LOG2_ALPHA_MIN + 1e-3) * yy * (2.0 / LOG2E))
             top = max(means2d[c, n, 1] - 0.5 - reach, 0.0)
             bottom = min(means2d[c, n, 1] - 0.5 + reach, height - 1.0)
             if top <= bottom:
@@ -70,11 +70,12 @@ def make_records(
             record[2] = -precision
             record[3] = covars2d[c, n, 1] / yy
             record[4] = np.float32(-0.5 * LOG2E) / yy
-            record[5] = math.log2(opacities[c, n])
+            record[5] = peak
             record[6], record[7], record[8] = colors[n, 0], colors[n, 1], colors[n, 2]
             record[9] = depths[c, n]
             record[10] = np.float32(1.0) / precision
             record[11] = reach
+            record[12] = opacities[c, n]
 
 
 @_kernel
@@ -196,7 +197,7 @@ def gather_gradients(
                 p = records[c, n, 2] * (-2.0 / LOG2E)
                 slope = np.float64(records[c, n, 3])
                 e = records[c, n, 4] * (-2.0 / LOG2E)
-                opacity = 2.0 ** np.float64(records[c, n, 5])
+                opacity = np.float64(records[c, n, 12])
             v_means2d[c, n, 0] = -p * s1
             v_means2d[c, n, 1] = slope * p * s1 - e * s0y
             qxx = p * p * s2

@@ -189,11 +189,13 @@ def project_backward(
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         w, x, y, z = w / norm, x / norm, y / norm, z / norm
         r = _rotation(w, x, y, z)
+        seen = False
         vm0 = vm1 = vm2 = vs0 = vs1 = vs2 = vo = 0.0
         v00 = v01 = v02 = v10 = v11 = v12 = v20 = v21 = v22 = 0.0
         for c in range(viewmats.shape[0]):
             if radii[c, n, 0] <= 0 and radii[c, n, 1] <= 0:
                 continue
+            seen = True
             V, K = viewmats[c], Ks[c]
             # 1. The forward pass again.
             cx = V[0, 0] * m0 + V[0, 1] * m1 + V[0, 2] * m2 + V[0, 3]
@@ -271,4 +273,4 @@ def project_backward(
         v_scales[n, 0], v_scales[n, 1], v_scales[n, 2] = vs0, vs1, vs2
         v_opacities[n] = vo
         for i in range(4):
-            v_quats[n, i] = vq[i] / norm if norm > 0.0 else 0.0
+            v_quats[n, i] = vq[i] / norm if seen else 0.0

@@ -197,5 +197,5 @@ def composite(alphas: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         drawn = torch.cumprod(1.0 - alphas, 0) > TRANSMITTANCE_MIN
     alphas = alphas * drawn
-    through = torch.cat([torch.ones_like(alphas[:1]), torch.cumprod(1.0 - alphas, 0)])
+    through = torch.cat([alphas.new_ones(1, *alphas.shape[1:]), torch.cumprod(1.0 - alphas, 0)])
     return alphas * through[:-1], through[-1]
