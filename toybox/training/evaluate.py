@@ -116,7 +116,7 @@ def means(table: dict[str, Tensor]) -> dict[str, float]:
 
 @torch.no_grad()
 def judge_figures(
-    judge: Judge, settings: Training, device: torch.device, count: int = 4096
+    judge: Judge, settings: Training, device: torch.device, count: int
 ) -> dict[str, Any]:
     """The judge on true renders of held-out toys, and on pictures of nothing."""
     draw = renders(settings, device, split="heldout")
@@ -156,7 +156,7 @@ def judge_figures(
 
 @torch.no_grad()
 def vae_figures(
-    folder: Path, settings: Training, device: torch.device, count: int = 512
+    folder: Path, settings: Training, device: torch.device, count: int
 ) -> dict[str, float]:
     """Reconstruction of held-out renders: mean and 5 % quantile of the PSNR in dB."""
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(device)

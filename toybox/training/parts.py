@@ -47,9 +47,11 @@ def score(
     folder = priors / ("toybox-sd" if what == "vae" else f"toybox-{what}")
     found: dict[str, object]
     if what == "judge":
-        found = judge_figures(load_judge(judge_folder, device), settings, device)
+        found = judge_figures(
+            load_judge(judge_folder, device), settings, device, 8 * settings.samples.count
+        )
     elif what == "vae":
-        found = dict(vae_figures(folder, settings, device))
+        found = dict(vae_figures(folder, settings, device, settings.samples.count))
     else:
         found = score_samples(what, settings, priors, images, device)
     record(folder, "judge" if what == "judge" else what, found)

@@ -5,6 +5,7 @@ the eight directions and overhead. The last row of a token table is the empty ca
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -41,15 +42,13 @@ class TokenTable:
 
 
 def tokenize_all(tokenizer: PreTrainedTokenizerBase, device: torch.device) -> TokenTable:
-    """Tokenise every caption once."""
-    tokens = tokenizer(
-        all_captions(),
-        padding="max_length",
-        max_length=MAX_TOKENS,
-        truncation=True,
-        return_tensors="pt",
-    )
-    return TokenTable(tokens.input_ids.to(device), tokens.attention_mask.to(device))
+    """Tokenise every caption once; padded here, since the tokenizer takes seconds to pad them."""
+    rows = tokenizer(all_captions(), truncation=True, max_length=MAX_TOKENS).input_ids
+    lengths = torch.tensor([len(row) for row in rows])
+    mask = torch.arange(MAX_TOKENS) < lengths[:, None]
+    ids = torch.full(mask.shape, tokenizer.pad_token_id)
+    ids[mask] = torch.tensor(list(chain.from_iterable(rows)))
+    return TokenTable(ids.to(device), mask.long().to(device))
 
 
 def draw_rows(
