@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.rasterize.reference import rasterization as empty
 
 
 def rasterization(
@@ -35,6 +36,12 @@ def rasterization(
         raise UserError(
             "the rasteriser needs gsplat on a GPU: install stabledreamer[gpu]"
         ) from error
+    if len(means) == 0:
+        # gsplat 1.5.3 divides by the number of Gaussians, which kills the process.
+        return empty(
+            *(means, quats, scales, opacities, colors, viewmats, Ks, width, height),
+            **(settings | {"absgrad": False}),
+        )
     return gsplat.rasterization(
         *(means, quats, scales, opacities, colors, viewmats, Ks, width, height),
         packed=False,
