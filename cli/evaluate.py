@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stabledreamer_core.config import Config
+from stabledreamer_core.errors import UserError
+
 
 def add_parser(subparsers: Any) -> None:
     """Register the subcommand."""
@@ -22,29 +25,37 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the metrics."""
-    from pydantic import ValidationError
-
-    from stabledreamer_core.checkpoint import load_checkpoint
-    from stabledreamer_core.config import Config
-    from stabledreamer_core.errors import UserError
-    from stabledreamer_core.keys import STAGE2
-    from stabledreamer_core.metrics import evaluate
-    from stabledreamer_core.run_record import read_asset
-    from stabledreamer_core.stage import pick_device
+    from stabledreamer_core.run_record import jsonable, read_asset
 
     record = read_asset(args.dir)
-    try:
-        config = Config.model_validate(record.get("config"))
-    except ValidationError:
-        raise UserError(
-            f"{args.dir} was made with other settings than this version knows; "
-            "make it again with `stabledreamer dream`"
-        ) from None
+    config = config_of(args.dir, record)
+
+    from stabledreamer_core.checkpoint import load_checkpoint
+    from stabledreamer_core.keys import STAGE2
+    from stabledreamer_core.metrics import evaluate
+    from stabledreamer_core.stage import pick_device
+
     splats, _ = load_checkpoint(args.dir / STAGE2)
-    metrics = evaluate(splats, record["prompt"], config.evaluate, pick_device(config.device))
+    device = pick_device(config.device)
+    metrics = jsonable(evaluate(splats, record["prompt"], config.evaluate, device))
     if args.json:
         print(json.dumps(metrics, indent=2))
         return 0
     for name, value in metrics.items():
         print(f"{name:24s} {'-' if value is None else f'{value:.4f}'}")
     return 0
+
+
+def config_of(folder: Path, record: dict[str, Any]) -> Config:
+    """The settings an asset was made with.
+
+    Raises:
+        UserError: this version does not know them.
+    """
+    try:
+        return Config.model_validate(record.get("config"))
+    except ValueError:
+        raise UserError(
+            f"{folder} was made with other settings than this version knows; "
+            "make it again with `stabledreamer dream`"
+        ) from None

@@ -5,6 +5,7 @@ settings and code give (keys.py), and each file must still have the bytes that w
 """
 
 import json
+import math
 import subprocess
 import sys
 from functools import cache
@@ -119,6 +120,17 @@ def intact(out: Path, files: Files) -> bool:
 def hash_files(out: Path, paths: tuple[str, ...]) -> Files:
     """Sha256 of files in the asset folder."""
     return {path: sha256_of(out / path) for path in paths}
+
+
+def jsonable(value: Any) -> Any:
+    """The same without NaN and infinities, which JSON does not know: they become null."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 @cache

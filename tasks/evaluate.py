@@ -1,6 +1,5 @@
 """How well the asset fits its prompt."""
 
-from stabledreamer_core.metrics import evaluate as measure
 from tasks.job import Job
 from tasks.manifest import Manifest, cached_task, manifest
 
@@ -8,4 +7,6 @@ from tasks.manifest import Manifest, cached_task, manifest
 @cached_task(name="evaluate")
 def evaluate(job: Job, key: str) -> Manifest:
     """Leaves no file: the metrics are its facts."""
+    from stabledreamer_core.metrics import evaluate as measure  # seconds to import, as for mesh.py
+
     return manifest(job, (), measure(job.result(), job.prompt, job.config.evaluate, job.device))

@@ -4,13 +4,12 @@ A manifest is plain JSON: {"files": {path in the asset folder: sha256}, "facts":
 keeps it under the step's content key (stabledreamer_core/keys.py); tensors stay in files.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from prefect import Task
 
-from stabledreamer_core.run_record import hash_files
+from stabledreamer_core.run_record import hash_files, jsonable
 from tasks.job import Job
 
 Manifest = dict[str, Any]
@@ -37,15 +36,4 @@ def cached_task(
 
 def manifest(job: Job, paths: tuple[str, ...], facts: dict[str, Any] | None = None) -> Manifest:
     """The manifest of a step that wrote `paths` in the asset folder."""
-    return {"files": hash_files(job.out, paths), "facts": _jsonable(facts or {})}
-
-
-def _jsonable(value: Any) -> Any:
-    """The same without NaN and infinities, which JSON does not know: they become null."""
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return {"files": hash_files(job.out, paths), "facts": jsonable(facts or {})}

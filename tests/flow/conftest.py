@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 # Before anything imports Prefect, so that tests leave the repository's cache alone.
@@ -56,4 +57,7 @@ def make(prefect, params):
 
         return dream(prompt, seed, params=str(params), out=str(out), bars=False, **options)
 
-    return run
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a second one only waits for the first in networks this small
+    yield run
+    torch.set_num_threads(threads)

@@ -1,0 +1,77 @@
+"""Many prompts: folders, the summary, the contact sheet, and a prompt that fails."""
+
+import json
+import math
+
+import pytest
+from PIL import Image
+
+from flows import prompts_file
+from flows.suite import suite, summarize
+from stabledreamer_core.config import ROOT
+from stabledreamer_core.errors import UserError
+
+
+def test_one_failing_prompt_does_not_stop_the_others(make, params, tmp_path):
+    file = tmp_path / "prompts.yaml"
+    file.write_text("prompts: [a red bear, '', a blue car]\nseeds: [0]\n")
+    out = tmp_path / "out"
+    summary = suite(str(file), str(out), params=str(params), overrides=["stage1.iterations=2"])
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert [asset["folder"] for asset in summary["assets"]] == ["a-red-bear-s0", "a-blue-car-s0"]
+    assert all((out / asset["folder"] / "run.json").is_file() for asset in summary["assets"])
+    (failure,) = summary["failures"]
+    assert failure["prompt"] == "" and "empty" in failure["error"]
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.width > 2 * 512
+
+
+def test_summary_gives_mean_and_spread_of_what_was_measured():
+    outcomes = [
+        {"prompt": "a", "seed": 0, "metrics": {"category": 1.0, "chamfer": None}},
+        {"prompt": "a", "seed": 1, "metrics": {"category": 0.5, "chamfer": 0.25}},
+        {"prompt": "b", "seed": 0, "error": "no"},
+    ]
+    summary = summarize(outcomes)
+    category = summary["metrics"]["category"]
+    assert category == {"mean": 0.75, "std": 0.25, "min": 0.5, "max": 1.0, "count": 2}
+    assert summary["metrics"]["chamfer"]["count"] == 1
+    assert math.isclose(summary["metrics"]["chamfer"]["mean"], 0.25)
+    assert [failure["prompt"] for failure in summary["failures"]] == ["b"]
+
+
+def test_the_committed_prompts_are_the_rules_and_held_out():
+    from toybox.captions import parse
+    from toybox.catalogue import CATEGORIES
+    from toybox.heldout import is_heldout
+
+    file = ROOT / "prompts" / "toybox.yaml"
+    assert file.read_text(encoding="utf-8") == prompts_file.toybox_yaml()
+    prompts, seeds = prompts_file.read_prompts(file)
+    toys = [parse(prompt).toy for prompt in prompts]
+    assert all(toy is not None and is_heldout(toy) for toy in toys)
+    assert [toy.category for toy in toys] == list(CATEGORIES)
+    assert seeds == [0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "prompts: []", "prompts: a bear", "prompts: [1]", "prompts: [a]\nseeds: [x]",
+     "prompts: [a]\nseeds: []", "other: 1", "{", "prompts: [a]\nseed: 1"],
+)  # fmt: skip
+def test_a_file_of_another_form_is_refused(tmp_path, text):
+    file = tmp_path / "prompts.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match="prompts"):
+        prompts_file.read_prompts(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        prompts_file.read_prompts(tmp_path / "gone.yaml")
+
+
+def test_a_plain_list_will_do(tmp_path):
+    file = tmp_path / "prompts.yaml"
+    file.write_text("- a red bear\n- a blue car\n")
+    assert prompts_file.read_prompts(file) == (["a red bear", "a blue car"], [0])
