@@ -81,14 +81,17 @@ def _results(out: Path) -> list[dict[str, Any]]:
 def _run_all(jobs: list[dict[str, Any]], out: Path, workers: int, deadline: float) -> None:
     import torch
 
-    gpus = max(1, torch.cuda.device_count())
+    names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(
+        map(str, range(max(1, torch.cuda.device_count())))
+    )
+    gpus = names.split(",")
     context = multiprocessing.get_context("spawn")
     todo, finished = context.Queue(), context.Queue()
     for job in jobs:
         todo.put(job)
     processes = [
-        context.Process(target=_work, args=(index % gpus, todo, finished, out, deadline))
-        for index in range(min(workers * gpus, len(jobs)))
+        context.Process(target=_work, args=(gpus[index % len(gpus)], todo, finished, out, deadline))
+        for index in range(min(workers * len(gpus), len(jobs)))
     ]
     for process in processes:
         process.start()
@@ -102,8 +105,8 @@ def _run_all(jobs: list[dict[str, Any]], out: Path, workers: int, deadline: floa
             log.flush()
 
 
-def _work(gpu: int, todo: Any, finished: Any, out: Path, deadline: float) -> None:
-    os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+def _work(gpu: str, todo: Any, finished: Any, out: Path, deadline: float) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     while time.monotonic() < deadline:
         try:
             job = todo.get(timeout=2.0)
