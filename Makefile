@@ -4,6 +4,7 @@
 # make clean                                         remove what was made, but not outputs/
 
 PROMPT ?= a red bear wearing a top hat
+export PROMPT
 ARGS ?=
 # The first Python that fits; PYTHON=/path/to/python overrides.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
@@ -12,14 +13,14 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 # An extra package index for torch, such as PyTorch's own CPU index; empty means pip's default.
 TORCH_INDEX ?=
 
-PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/installed
 
 .PHONY: dream test lint venv clean
 .DEFAULT_GOAL := dream
 
 dream: $(INSTALLED)
-	@.venv/bin/stabledreamer dream $(ARGS) -- "$(PROMPT)"
+	@.venv/bin/stabledreamer dream $(ARGS) -- "$$PROMPT"
 
 test: $(INSTALLED)
 	.venv/bin/python -m pytest $(ARGS)
@@ -36,10 +37,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "StableDreamer needs Python 3.11 or 3.12; found $$(python3 --version 2>&1)." \
 		"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; fi
-	@echo "Installing into .venv (about 3 GB, once; a few minutes)"
+	@echo "Installing into .venv: about 3 GB and a few minutes, once."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	@echo "1/2 torch"
+	@$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
+	@echo "2/2 everything else"
+	@$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
