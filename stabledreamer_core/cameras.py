@@ -24,8 +24,13 @@ class Views:
 
     def to(self, device: torch.device) -> "Views":
         """The same cameras on `device`."""
-        tensors = (self.azimuth_deg, self.elevation_deg, self.viewmats, self.Ks)
-        return Views(*(tensor.to(device) for tensor in tensors), resolution=self.resolution)
+        return Views(
+            self.azimuth_deg.to(device),
+            self.elevation_deg.to(device),
+            self.viewmats.to(device),
+            self.Ks.to(device),
+            self.resolution,
+        )
 
 
 def orbit(

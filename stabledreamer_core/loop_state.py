@@ -32,7 +32,7 @@ def begin(
     seed: int,
     name: str,
 ) -> tuple[
-    Any, dict[str, torch.optim.Adam], density_control.GradientGrowth | None, Target | None, int
+    Any, density_control.Optimizers, density_control.GradientGrowth | None, Target | None, int
 ]:
     """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step."""
     first, tensors = resume or (0, {})
@@ -40,7 +40,7 @@ def begin(
     params = torch.nn.ParameterDict(
         {key: torch.nn.Parameter(source[key].detach().to(device).clone()) for key in KEYS}
     )
-    optimizers = {
+    optimizers: density_control.Optimizers = {
         key: torch.optim.Adam([params[key]], lr=1e-3, betas=stage.adam_betas, eps=1e-15)
         for key in KEYS
     }
@@ -67,7 +67,7 @@ def state_tensors(
     stage: Stage,
     step: int,
     params: Any,
-    optimizers: dict[str, torch.optim.Adam],
+    optimizers: density_control.Optimizers,
     growth: density_control.GradientGrowth | None,
     target: Target | None,
 ) -> dict[str, Tensor]:

@@ -225,9 +225,13 @@ def _render(
 ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
     """RGB [C, H, W, 3], alpha and expected depth [C, H, W, 1], and the rasteriser's meta."""
     renders, alphas, meta = rasterization(
-        **gaussians,
-        viewmats=target.views.viewmats,
-        Ks=target.views.Ks,
+        gaussians["means"],
+        gaussians["quats"],
+        gaussians["scales"],
+        gaussians["opacities"],
+        gaussians["colors"],
+        target.views.viewmats,
+        target.views.Ks,
         width=resolution,
         height=resolution,
         backgrounds=target.backgrounds,
@@ -237,7 +241,7 @@ def _render(
 
 
 def _set_learning_rates(
-    stage: Stage, optimizers: dict[str, torch.optim.Adam], progress: float
+    stage: Stage, optimizers: density_control.Optimizers, progress: float
 ) -> None:
     for key, optimizer in optimizers.items():
         start, end = getattr(stage.learning_rates, key)
