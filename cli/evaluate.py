@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     splats, _ = load_checkpoint(args.dir / STAGE2)
     device = pick_device(config.device)
-    metrics = jsonable(evaluate(splats, record["prompt"], config.evaluate, device))
+    measured = evaluate(splats, record["prompt"], config.evaluate, device, args.dir / "mesh.glb")
+    metrics = jsonable(measured)
     if args.json:
         print(json.dumps(metrics, indent=2))
         return 0

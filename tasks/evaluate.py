@@ -9,4 +9,7 @@ def evaluate(job: Job, key: str) -> Manifest:
     """Leaves no file: the metrics are its facts."""
     from stabledreamer_core.metrics import evaluate as measure  # seconds to import, as for mesh.py
 
-    return manifest(job, (), measure(job.result(), job.prompt, job.config.evaluate, job.device))
+    metrics = measure(
+        job.result(), job.prompt, job.config.evaluate, job.device, job.out / "mesh.glb"
+    )
+    return manifest(job, (), metrics)
