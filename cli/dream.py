@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cli.program import command
+
 EXAMPLES = """\
 examples:
   stabledreamer dream "a red bear wearing a top hat"
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     _run_flow(parameters)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"finished in {minutes} min {seconds} s: {job.out}")
-    print(f"look at it: stabledreamer view {job.out}")
+    print(f"look at it: {command('view', job.out)}")
     return 0
 
 

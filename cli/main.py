@@ -6,7 +6,6 @@ Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 ours, 130 inter
 import argparse
 import errno
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -14,6 +13,7 @@ import warnings
 from typing import Any, NoReturn
 
 from cli import debug, doctor, dream, evaluate, suite, view
+from cli.program import command
 from stabledreamer_core.errors import UserError
 
 EXAMPLES = """\
@@ -66,8 +66,8 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (dream, suite, debug, evaluate, view, doctor):
-        command.add_parser(subparsers)
+    for module in (dream, suite, debug, evaluate, view, doctor):
+        module.add_parser(subparsers)
     return parser
 
 
@@ -91,8 +91,8 @@ def _fault() -> int:
 
 def _interrupted() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut this line short
-    command = shlex.join(["stabledreamer", *sys.argv[1:]])
-    print(f"\ninterrupted; nothing is lost, go on with: {command}", file=sys.stderr, flush=True)
+    again = command(*sys.argv[1:])
+    print(f"\ninterrupted; nothing is lost, go on with: {again}", file=sys.stderr, flush=True)
     os._exit(130)  # tearing down torch and Prefect takes seconds that nobody wants to wait
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from flows.asset_folder import check_owner, default_folder
@@ -86,8 +87,9 @@ def check_priors(config: Config, prompt: str) -> None:
         _check_tokens(folder, stage, prompt)
 
 
+@cache
 def check_words(prompt: str) -> None:
-    """What Toybox makes of the prompt: warns on stderr of what it will not heed.
+    """What Toybox makes of the prompt: warns on stderr, once, of what it will not heed.
 
     Raises:
         UserError: it names no object that Toybox knows.

@@ -62,6 +62,8 @@ def dream(
 
     steps: Steps = {}
     with claimed(job.out, job.prompt, job.seed):
+        run_record.remove(job.out)  # it is there only while it is true
+
         # 2. Geometry, from the pixel-space prior.
         take("stage1", job, steps, optimize, 1)
         take("checkpoint1", job, steps, checkpoint, 1)

@@ -63,6 +63,11 @@ def write(out: Path, record: Record) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def remove(out: Path) -> None:
+    """Remove run.json, so that a folder in the making does not pass for a finished asset."""
+    (out / NAME).unlink(missing_ok=True)
+
+
 def read(out: Path) -> Record | None:
     """The folder's record, or None where there is none that can be read."""
     try:
