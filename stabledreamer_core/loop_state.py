@@ -10,7 +10,6 @@ from stabledreamer_core import density as density_control
 from stabledreamer_core.cameras import Views
 from stabledreamer_core.config import Stage
 from stabledreamer_core.gaussians import KEYS, Splats
-from stabledreamer_core.seeds import derive_seed
 
 
 @dataclass
@@ -37,6 +36,8 @@ def begin(
     """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step."""
     first, tensors = resume or (0, {})
     source = {key: tensors.get(key, start[key]) for key in KEYS}
+    if not resume:
+        source = density_control.split_largest(source, stage.density.start_count)
     params = torch.nn.ParameterDict(
         {key: torch.nn.Parameter(source[key].detach().to(device).clone()) for key in KEYS}
     )
@@ -51,9 +52,6 @@ def begin(
                 "exp_avg": tensors[f"adam.{key}.exp_avg"].to(device),
                 "exp_avg_sq": tensors[f"adam.{key}.exp_avg_sq"].to(device),
             }
-    elif stage.density.start_count:
-        seed_of_split = derive_seed(seed, name, "split")
-        density_control.split_largest(params, optimizers, stage.density.start_count, seed_of_split)
     growth = None
     if stage.density.strategy == "default":
         kept = _strip(tensors, "growth.")

@@ -53,26 +53,30 @@ def test_nothing_dead_or_nothing_alive_changes_nothing() -> None:
 
 
 def test_splitting_reaches_the_count_and_takes_the_largest() -> None:
-    params, optimizers = trained_ball(100)
-    with torch.no_grad():
-        params["scales"][:10] += 1.0
-    small = params["means"][10:].detach().clone()
-    split_largest(params, optimizers, 110, seed=1)
-    assert len(params["means"]) == 110
-    after = {tuple(mean) for mean in params["means"].tolist()}
-    assert all(tuple(mean) in after for mean in small.tolist())
-    assert all(
-        opt.state[params[k]]["exp_avg"].shape == params[k].shape for k, opt in optimizers.items()
+    splats = init_ball(100, 0.7, 0.05, 0.5, generator("density"))
+    splats["scales"][:10] += 1.0
+    after = split_largest(splats, 110)
+    assert len(after["means"]) == 110
+    assert torch.equal(after["means"][10:100], splats["means"][10:])
+    assert not torch.equal(after["means"][:10], splats["means"][:10])
+    assert len(split_largest(splats, 450)["means"]) == 450
+    assert len(split_largest(splats, 50)["means"]) == 100
+
+
+def test_halves_lie_along_the_longest_axis_and_keep_the_middle() -> None:
+    # A quarter turn about z takes the long x axis to y.
+    turn = torch.tensor([[0.5**0.5, 0.0, 0.0, 0.5**0.5]])
+    splats = {
+        "means": torch.tensor([[0.1, 0.2, 0.3]]),
+        "quats": turn,
+        "scales": torch.tensor([[0.4, 0.1, 0.1]]).log(),
+        "opacities": torch.zeros(1),
+        "colors": torch.zeros(1, 3),
+    }
+    halves = split_largest(splats, 2)
+    torch.testing.assert_close(halves["means"].mean(0, keepdim=True), splats["means"])
+    apart = (halves["means"][0] - halves["means"][1]).abs()
+    torch.testing.assert_close(apart, torch.tensor([0.0, 2 * 0.55 * 0.4, 0.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        halves["scales"].exp(), torch.tensor([[0.24, 0.1, 0.1]]).repeat(2, 1)
     )
-
-
-def test_splitting_is_repeatable_and_leaves_the_global_generator_alone() -> None:
-    results = []
-    for _ in range(2):
-        params, optimizers = trained_ball(64)
-        torch.manual_seed(5)
-        split_largest(params, optimizers, 150, seed=1)
-        results.append((params["means"].detach().clone(), torch.rand(1)))
-    assert torch.equal(results[0][0], results[1][0])
-    torch.manual_seed(5)
-    assert torch.equal(results[0][1], torch.rand(1))
