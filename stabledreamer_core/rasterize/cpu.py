@@ -4,6 +4,7 @@ They are two because `gsplat.strategy.DefaultStrategy` reads the gradient of wha
 them, the Gaussians' places in the image.
 """
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stabledreamer_core.rasterize.cpu_composite import (
+    LANES,
+    PLANES,
     SUMS,
     composite,
     composite_backward,
@@ -33,6 +36,9 @@ from stabledreamer_core.rasterize.cpu_projection import project, project_backwar
 
 # One of numba's threading layers aborts the process when two Python threads enter it at once.
 _ONE_AT_A_TIME = threading.Lock()
+# Ellipses and quarter pixels; under some milliseconds of work, waiting for a second thread on a
+# busy machine costs more than it brings.
+_SMALL = 2**13
 
 
 @dataclass(frozen=True)
@@ -102,16 +108,23 @@ def rasterization(
 
 
 @contextmanager
-def _workers() -> Iterator[int]:
-    """The number of threads to use: numba's, or torch's where that is smaller."""
+def _workers(n_ellipses: int, n_pixels: int) -> Iterator[int]:
+    """The number of threads to use: numba's, or torch's where that is smaller; 1 for small work."""
     with _ONE_AT_A_TIME:
         allowed = numba.get_num_threads()
-        workers = min(allowed, torch.get_num_threads())
+        small = n_ellipses + n_pixels / 4 <= _SMALL
+        workers = 1 if small else min(allowed, torch.get_num_threads())
         numba.set_num_threads(workers)
         try:
             yield workers
         finally:
             numba.set_num_threads(allowed)
+
+
+def _buffers(workers: int, width: int) -> np.ndarray:
+    """Room for a band of pixels for each worker; torch aligns it to cache lines, numpy does not."""
+    n_blocks = -(-width // LANES)
+    return torch.empty(workers, BAND_ROWS * n_blocks * LANES * PLANES).numpy()
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -129,7 +142,7 @@ class _Project(torch.autograd.Function):
         opacities2d = means.new_zeros(shape)
         radii = means.new_zeros(*shape, 2, dtype=torch.int32)
         outputs = (means2d, covars2d, conics, depths, opacities2d, radii)
-        with _workers():
+        with _workers(depths.numel(), len(cameras.Ks) * math.prod(cameras.size)):
             project(
                 *(_array(x.double()) for x in (means, quats, scales, opacities)),
                 *(cameras.viewmats, cameras.Ks, cameras.size, cameras.planes),
@@ -147,7 +160,7 @@ class _Project(torch.autograd.Function):
         *inputs, radii = ctx.saved_tensors
         cameras = ctx.cameras
         v_inputs = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs]
-        with _workers():
+        with _workers(radii.numel() // 2, len(cameras.Ks) * math.prod(cameras.size)):
             project_backward(
                 *(_array(x.double()) for x in inputs),
                 *(cameras.viewmats, cameras.Ks, cameras.size, cameras.eps2d, cameras.antialiased),
@@ -179,28 +192,28 @@ class _Composite(torch.autograd.Function):
         channels = 3 if render_mode == "RGB" else 4
         renders = means2d.new_empty(n_cameras, height, width, channels)
         alphas = means2d.new_empty(n_cameras, height, width, 1)
-        transmittances = np.empty((n_cameras, height, width), np.float32)
+        transmittances = means2d.new_empty(n_cameras, height, width)
+        pictures = (renders, alphas, transmittances)
         records = means2d.new_empty(n_cameras, n, RECORD).numpy()
         bands = np.empty((n_cameras, n, 2), np.int32)
         order, slots = np.empty((n_cameras, n), np.int32), np.empty((n_cameras, n), np.int32)
         drawn, counts = np.empty(n_cameras, np.int64), np.zeros((n_cameras, n_bands), np.int64)
         ellipses = (means2d, covars2d, conics, depths, opacities, radii, colors)
-        with _workers() as workers:
+        with _workers(depths.numel(), alphas.numel()) as workers:
             make_records(*(_array(x) for x in ellipses), height, records, bands)
             sort_and_count(_array(depths), bands, order, drawn, slots, counts)
-            list_ends = np.cumsum(counts)
-            starts = (list_ends - counts.reshape(-1)).reshape(n_cameras, n_bands)
+            bounds = np.concatenate([[0], np.cumsum(counts)])
+            starts = bounds[:-1].reshape(n_cameras, n_bands).copy()
             slots += starts[:, :1].astype(np.int32)
-            lists = means2d.new_empty(list_ends[-1], RECORD).numpy()
-            places = np.empty(list_ends[-1], np.int32)
+            lists = means2d.new_empty(bounds[-1], RECORD).numpy()
+            places = np.empty(bounds[-1], np.int32)
             fill_lists(order, drawn, bands, slots, records, starts, lists, places)
             composite(
-                *(lists, list_ends, _array(backgrounds), render_mode == "RGB+ED"),
-                *(workers, renders.numpy(), alphas.numpy(), transmittances),
+                *(lists, bounds, _array(backgrounds), render_mode == "RGB+ED"),
+                *(_buffers(workers, width), tuple(x.numpy() for x in pictures)),
             )
-        ctx.save_for_backward(means2d, renders, alphas)
-        ctx.lists = (records, lists, list_ends, slots, bands, places)
-        ctx.transmittances = transmittances
+        ctx.save_for_backward(means2d, *pictures)
+        ctx.lists = (records, lists, bounds, slots, bands, places)
         # None instead of False: numba then compiles the kernel without the two extra sums.
         ctx.settings = (render_mode == "RGB+ED", absgrad or None)
         return renders, alphas
@@ -208,19 +221,20 @@ class _Composite(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_renders: Tensor, v_alphas: Tensor) -> tuple[Tensor | None, ...]:
-        means2d, renders, alphas = ctx.saved_tensors
-        records, lists, list_ends, slots, bands, places = ctx.lists
+        means2d, *pictures = ctx.saved_tensors
+        records, lists, bounds, slots, bands, places = ctx.lists
         n_cameras, n = slots.shape
         shares = means2d.new_empty(len(lists), SUMS)
         v_means2d, v_covars2d = torch.empty_like(means2d), means2d.new_empty(n_cameras, n, 3)
         v_depths, v_opacities = means2d.new_empty(n_cameras, n), means2d.new_empty(n_cameras, n)
         v_colors, absolute = means2d.new_empty(n, 3), torch.empty_like(means2d)
         gradients = (v_means2d, v_covars2d, v_depths, v_opacities, v_colors)
-        with _workers() as workers:
+        with _workers(slots.size, v_alphas.numel()) as workers:
             composite_backward(
-                *(lists, list_ends, *ctx.settings, workers),
-                *(_array(renders), _array(alphas), ctx.transmittances),
-                *(_array(v_renders), _array(v_alphas)),
+                *(lists, bounds, *ctx.settings, _buffers(workers, pictures[0].shape[2])),
+                torch.empty(workers, SUMS * LANES).numpy(),
+                tuple(_array(x) for x in pictures),
+                (_array(v_renders), _array(v_alphas)),
                 shares.numpy(),
             )
             gather_gradients(
@@ -233,6 +247,6 @@ class _Composite(torch.autograd.Function):
         if ctx.needs_input_grad[5]:
             # numpy's sum does not depend on the number of threads.
             v_rgb = _array(v_renders[..., :3])
-            total = np.einsum("chwk,chw->ck", v_rgb, ctx.transmittances, dtype=np.float64)
+            total = np.einsum("chwk,chw->ck", v_rgb, pictures[2].numpy(), dtype=np.float64)
             v_backgrounds = torch.from_numpy(total.astype(np.float32))
         return *gradients, v_backgrounds, *(None,) * 5

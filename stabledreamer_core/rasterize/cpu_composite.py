@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 LANES = 16
 BAND_ROWS = 16
-FORWARD_PLANES = 6  # transmittance, r, g, b, depth, sum of weights
-BACKWARD_PLANES = 6  # transmittance, remainder, gradients of r, g, b, depth
+PLANES = 6  # going forward: transmittance, r, g, b, depth, sum of weights
+#             going back: transmittance, remainder, gradients of r, g, b, depth
 SUMS = 12  # per lane: 6 moments, r, g, b, depth, and two absolute sums
 
 # Reassociation is left out: it would change the exponential below. Nothing assumes that numbers
@@ -43,19 +43,14 @@ L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12 = (u64(LANES * k) for k in ran
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
+Pictures = tuple[Floats, Floats, Floats]
+Gradients = tuple[Floats, Floats]
+Band = tuple[int, int, int]
 
 _kernel: Callable[..., Any] = njit(cache=True, fastmath=FAST, error_model="numpy")
 _parallel: Callable[..., Any] = njit(cache=True, parallel=True, fastmath=FAST, error_model="numpy")
 _exact: Callable[..., Any] = njit(cache=True, fastmath={"contract"})
 _reassociating: Callable[..., Any] = njit(cache=True, fastmath=FAST | {"reassoc"})
-
-
-@_kernel
-def _aligned(size: int) -> Floats:
-    """An uninitialised array that starts on a cache line: blocks then never straddle two."""
-    memory = np.empty(size + LANES, np.float32)
-    start = (-memory.ctypes.data % 64) // 4
-    return memory[start : start + size]
 
 
 @_exact
@@ -67,21 +62,24 @@ def exp2(t: float) -> float:
     t = max(t, f32(-60.0))
     k = i32(t - f32(0.5))
     x = t - f32(k)
-    p = f32(1.5403530e-4)
-    p = p * x + f32(1.3333558e-3)
-    p = p * x + f32(9.6181291e-3)
-    p = p * x + f32(5.5504109e-2)
-    p = p * x + f32(2.4022651e-1)
-    p = p * x + f32(6.9314718e-1)
+    p = (f32(1.5403530e-4) * x + f32(1.3333558e-3)) * x + f32(9.6181291e-3)
+    p = ((p * x + f32(5.5504109e-2)) * x + f32(2.4022651e-1)) * x + f32(6.9314718e-1)
     p = p * x + f32(1.0)
     return p * i32((k + i32(127)) << i32(23)).view(np.float32)
 
 
 @_kernel
-def _rows(record: Floats, top: int, rows: int) -> tuple[int, int]:
+def _band(task: int, n_bands: int, height: int) -> Band:
+    """Camera, first row, one past the last row."""
+    top = (task % n_bands) * BAND_ROWS
+    return task // n_bands, top, min(top + BAND_ROWS, height)
+
+
+@_kernel
+def _rows(record: Floats, at: Band) -> tuple[int, int]:
     """The band's rows that the Gaussian reaches: the first, and one past the last."""
-    first = max(record[1] - f32(0.5) - record[11] - f32(top), f32(0.0))
-    last = min(record[1] - f32(0.5) + record[11] - f32(top), f32(rows - 1))
+    first = max(record[1] - f32(0.5) - record[11], f32(at[1]))
+    last = min(record[1] - f32(0.5) + record[11], f32(at[2] - 1))
     return int(first), int(last) + 1
 
 
@@ -104,6 +102,20 @@ def _row_span(record: Floats, y: int, width: int) -> tuple[int, int, float, floa
 
 
 @_kernel
+def _meet(before: Any, raw: Any) -> tuple[Any, Any, Any, Any]:
+    """One Gaussian at one pixel: its alpha, whether it is drawn, its weight, what is left.
+
+    A finished pixel's transmittance is stored negative: it then fails the second test for ever.
+    """
+    alpha = min(raw, ALPHA_MAX)
+    after = before - before * alpha
+    faint = alpha < ALPHA_MIN
+    drawn = (not faint) & (after > TRANSMITTANCE_MIN)
+    left = after if drawn else (before if faint else -abs(before))
+    return alpha, drawn, (before * alpha if drawn else f32(0.0)), left
+
+
+@_kernel
 def _draw_row(
     buffer: Floats, at: int, n_blocks: int, u: float, peak: float, record: Floats
 ) -> None:
@@ -113,14 +125,7 @@ def _draw_row(
         for lane in range(LANES):
             i = at + u64(lane)
             x = u + f32(lane)
-            alpha = min(exp2(peak + curve * x * x), ALPHA_MAX)
-            # A finished pixel's transmittance is stored negative: it then fails the second test.
-            before = buffer[i]
-            after = before - before * alpha
-            faint = alpha < ALPHA_MIN
-            drawn = (not faint) & (after > TRANSMITTANCE_MIN)
-            weight = before * alpha if drawn else f32(0.0)
-            buffer[i] = after if drawn else (before if faint else -abs(before))
+            _, _, weight, buffer[i] = _meet(buffer[i], exp2(peak + curve * x * x))
             buffer[i + L1] += weight * r
             buffer[i + L2] += weight * g
             buffer[i + L3] += weight * b
@@ -131,76 +136,63 @@ def _draw_row(
 
 
 @_kernel
-def _draw_band(members: Floats, top: int, rows: int, width: int, buffer: Floats) -> None:
+def _draw_band(members: Floats, at: Band, width: int, buffer: Floats) -> None:
     buffer[:] = 0.0
-    buffer.reshape(-1, FORWARD_PLANES, LANES)[:, 0] = 1.0
+    buffer.reshape(-1, PLANES, LANES)[:, 0] = 1.0
     stride = u64(len(buffer) // BAND_ROWS)
     for record in members:
-        first_row, end_row = _rows(record, top, rows)
-        for row in range(first_row, end_row):
-            first, n_blocks, u, peak = _row_span(record, top + row, width)
+        first_row, end_row = _rows(record, at)
+        for y in range(first_row, end_row):
+            first, n_blocks, u, peak = _row_span(record, y, width)
             if n_blocks > 0:
-                at = u64(row) * stride + u64(first) * L6
-                _draw_row(buffer, at, n_blocks, u, peak, record)
+                start = u64(y - at[1]) * stride + u64(first) * L6
+                _draw_row(buffer, start, n_blocks, u, peak, record)
 
 
 @_kernel
 def _show_band(
-    buffer: Floats,
-    background: Floats,
-    expected_depth: bool,
-    renders: Floats,
-    alphas: Floats,
-    transmittances: Floats,
+    buffer: Floats, at: Band, backgrounds: Floats, expected_depth: bool, pictures: Pictures
 ) -> None:
     """Copy a band to its rows of the pictures, over the background."""
-    rows, width, channels = renders.shape
+    renders, alphas, transmittances = pictures
+    c, top, end = at
     stride = u64(len(buffer) // BAND_ROWS)
-    for row in range(rows):
-        for x in range(width):
-            i = u64(row) * stride + u64(x // LANES) * L6 + u64(x % LANES)
+    for y in range(top, end):
+        for x in range(renders.shape[2]):
+            i = u64(y - top) * stride + u64(x // LANES) * L6 + u64(x % LANES)
             left = abs(buffer[i])
             # Alpha is also 1 - left, but for faint pixels that has few digits.
             alpha = buffer[i + L5]
-            transmittances[row, x] = left
-            alphas[row, x, 0] = alpha
-            renders[row, x, 0] = buffer[i + L1] + left * background[0]
-            renders[row, x, 1] = buffer[i + L2] + left * background[1]
-            renders[row, x, 2] = buffer[i + L3] + left * background[2]
-            if channels == 4:
+            alphas[c, y, x, 0] = alpha
+            transmittances[c, y, x] = left
+            renders[c, y, x, 0] = buffer[i + L1] + left * backgrounds[c, 0]
+            renders[c, y, x, 1] = buffer[i + L2] + left * backgrounds[c, 1]
+            renders[c, y, x, 2] = buffer[i + L3] + left * backgrounds[c, 2]
+            if renders.shape[3] == 4:
                 shown = max(alpha, DEPTH_ALPHA_MIN) if expected_depth else f32(1.0)
-                renders[row, x, 3] = buffer[i + L4] / shown
+                renders[c, y, x, 3] = buffer[i + L4] / shown
 
 
 @_parallel
 def composite(
     lists: Floats,  # [pairs, RECORD]
-    list_ends: Longs,  # [C * B] past each band's list
+    bounds: Longs,  # [C * B + 1] a band's list lies between two of them
     backgrounds: Floats,  # [C, 3]
     expected_depth: bool,
-    workers: int,
-    renders: Floats,  # [C, H, W, 3 or 4] out
-    alphas: Floats,  # [C, H, W, 1] out
-    transmittances: Floats,  # [C, H, W] out: 1 - alpha
+    buffers: Floats,  # [workers, BAND_ROWS * W rounded up to LANES * PLANES], aligned
+    pictures: Pictures,  # out: [C, H, W, 3 or 4], alphas [C, H, W, 1], 1 - alphas [C, H, W]
 ) -> None:
-    """Fill the pictures; band after band, each worker takes every `workers`-th."""
-    n_cameras, height, width, _ = renders.shape
-    n_bands = len(list_ends) // n_cameras
+    """Fill the pictures. Of the bands each worker takes every `workers`-th."""
+    n_cameras, height, width, _ = pictures[0].shape
+    n_tasks = len(bounds) - 1
+    workers = len(buffers)
     for worker in prange(workers):
-        buffer = _aligned(BAND_ROWS * ((width + LANES - 1) // LANES) * LANES * FORWARD_PLANES)
-        for task in range(worker, len(list_ends), workers):
-            camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
-            end = min(top + BAND_ROWS, height)
-            start = list_ends[task - 1] if task > 0 else 0
-            _draw_band(lists[start : list_ends[task]], top, end - top, width, buffer)
-            _show_band(
-                buffer,
-                backgrounds[camera],
-                expected_depth,
-                renders[camera, top:end],
-                alphas[camera, top:end],
-                transmittances[camera, top:end],
-            )
+        buffer = buffers[worker]
+        for task in range(worker, n_tasks, workers):
+            at = _band(task, n_tasks // n_cameras, height)
+            members = lists[bounds[task] : bounds[task + 1]]
+            _draw_band(members, at, width, buffer)
+            _show_band(buffer, at, backgrounds, expected_depth, pictures)
 
 
 @_kernel
@@ -225,14 +217,8 @@ def _draw_row_backward(
             j = u64(lane)
             x = u + f32(lane)
             raw = exp2(peak + curve * x * x)
-            alpha = min(raw, ALPHA_MAX)
             before = buffer[i]
-            after = before - before * alpha
-            faint = alpha < ALPHA_MIN
-            drawn = (not faint) & (after > TRANSMITTANCE_MIN)
-            weight = before * alpha if drawn else f32(0.0)
-            buffer[i] = after if drawn else (before if faint else -abs(before))
-
+            alpha, drawn, weight, buffer[i] = _meet(before, raw)
             vr, vg, vb, vd = buffer[i + L2], buffer[i + L3], buffer[i + L4], buffer[i + L5]
             inner = vr * r + vg * g + vb * b + vd * d
             behind = buffer[i + L1] - weight * inner
@@ -270,94 +256,77 @@ def _add_lanes(lane_sums: Floats, share: Floats) -> None:
 @_kernel
 def _draw_band_backward(
     members: Floats,
-    top: int,
-    rows: int,
+    at: Band,
     width: int,
     buffer: Floats,
+    sums: Floats,
     absgrad: bool | None,
     shares: Floats,
 ) -> None:
     stride = u64(len(buffer) // BAND_ROWS)
-    sums = _aligned(SUMS * LANES)
-    lane_sums = sums.reshape(SUMS, LANES)
     for k in range(len(members)):
         record = members[k]
         sums[:] = 0.0
-        first_row, end_row = _rows(record, top, rows)
-        for row in range(first_row, end_row):
-            first, n_blocks, u, peak = _row_span(record, top + row, width)
+        first_row, end_row = _rows(record, at)
+        for y in range(first_row, end_row):
+            first, n_blocks, u, peak = _row_span(record, y, width)
             if n_blocks > 0:
-                at = u64(row) * stride + u64(first) * L6
-                dy = f32(top + row) + f32(0.5) - record[1]
-                _draw_row_backward(buffer, at, n_blocks, u, peak, record, dy, absgrad, sums)
-        _add_lanes(lane_sums, shares[k])
+                start = u64(y - at[1]) * stride + u64(first) * L6
+                dy = f32(y) + f32(0.5) - record[1]
+                _draw_row_backward(buffer, start, n_blocks, u, peak, record, dy, absgrad, sums)
+        _add_lanes(sums.reshape(SUMS, LANES), shares[k])
 
 
 @_kernel
 def _start_band(
-    renders: Floats,
-    alphas: Floats,
-    transmittances: Floats,
-    v_renders: Floats,
-    v_alphas: Floats,
-    expected_depth: bool,
-    buffer: Floats,
+    buffer: Floats, at: Band, expected_depth: bool, pictures: Pictures, gradients: Gradients
 ) -> None:
     """Set a band's transmittance to 1, its gradients, and the remainder to R_0."""
-    rows, width, channels = renders.shape
+    renders, alphas, transmittances = pictures
+    v_renders, v_alphas = gradients
+    c, top, end = at
     buffer[:] = 0.0
-    buffer.reshape(-1, BACKWARD_PLANES, LANES)[:, 0] = 1.0
+    buffer.reshape(-1, PLANES, LANES)[:, 0] = 1.0
     stride = u64(len(buffer) // BAND_ROWS)
-    for row in range(rows):
-        for x in range(width):
-            i = u64(row) * stride + u64(x // LANES) * L6 + u64(x % LANES)
-            left, alpha, v_alpha = transmittances[row, x], alphas[row, x, 0], v_alphas[row, x, 0]
-            vr, vg, vb = v_renders[row, x, 0], v_renders[row, x, 1], v_renders[row, x, 2]
-            inner = vr * renders[row, x, 0] + vg * renders[row, x, 1] + vb * renders[row, x, 2]
+    for y in range(top, end):
+        for x in range(renders.shape[2]):
+            i = u64(y - top) * stride + u64(x // LANES) * L6 + u64(x % LANES)
+            vr, vg, vb = v_renders[c, y, x, 0], v_renders[c, y, x, 1], v_renders[c, y, x, 2]
+            inner = vr * renders[c, y, x, 0] + vg * renders[c, y, x, 1] + vb * renders[c, y, x, 2]
             buffer[i + L2], buffer[i + L3], buffer[i + L4] = vr, vg, vb
-            if channels == 4:
-                vd, depth = v_renders[row, x, 3], renders[row, x, 3]
+            v_alpha = v_alphas[c, y, x, 0]
+            if renders.shape[3] == 4:
+                vd, depth = v_renders[c, y, x, 3], renders[c, y, x, 3]
                 inner += vd * depth
                 if expected_depth:
                     # Depth is a quotient: part of its gradient goes to alpha.
+                    alpha = alphas[c, y, x, 0]
                     vd /= max(alpha, DEPTH_ALPHA_MIN)
                     v_alpha -= vd * depth if alpha > DEPTH_ALPHA_MIN else f32(0.0)
                 buffer[i + L5] = vd
-            buffer[i + L1] = inner - left * v_alpha
+            buffer[i + L1] = inner - transmittances[c, y, x] * v_alpha
 
 
 @_parallel
 def composite_backward(
     lists: Floats,
-    list_ends: Longs,
+    bounds: Longs,
     expected_depth: bool,
     absgrad: bool | None,
-    workers: int,
-    renders: Floats,
-    alphas: Floats,
-    transmittances: Floats,
-    v_renders: Floats,
-    v_alphas: Floats,
+    buffers: Floats,
+    sums: Floats,  # [workers, SUMS * LANES], aligned
+    pictures: Pictures,
+    gradients: Gradients,  # of renders and alphas
     shares: Floats,  # [pairs, SUMS] out: by place in `lists`
 ) -> None:
     """Leave each Gaussian's sums over each band in its place there."""
-    n_cameras, height, width, _ = renders.shape
-    n_bands = len(list_ends) // n_cameras
+    n_cameras, height, width, _ = pictures[0].shape
+    n_tasks = len(bounds) - 1
+    workers = len(buffers)
     for worker in prange(workers):
-        buffer = _aligned(BAND_ROWS * ((width + LANES - 1) // LANES) * LANES * BACKWARD_PLANES)
-        for task in range(worker, len(list_ends), workers):
-            camera, top = task // n_bands, (task % n_bands) * BAND_ROWS
-            end = min(top + BAND_ROWS, height)
-            _start_band(
-                renders[camera, top:end],
-                alphas[camera, top:end],
-                transmittances[camera, top:end],
-                v_renders[camera, top:end],
-                v_alphas[camera, top:end],
-                expected_depth,
-                buffer,
-            )
-            members = slice(list_ends[task - 1] if task > 0 else 0, list_ends[task])
-            _draw_band_backward(
-                lists[members], top, end - top, width, buffer, absgrad, shares[members]
-            )
+        buffer = buffers[worker]
+        for task in range(worker, n_tasks, workers):
+            at = _band(task, n_tasks // n_cameras, height)
+            _start_band(buffer, at, expected_depth, pictures, gradients)
+            own = slice(bounds[task], bounds[task + 1])
+            _draw_band_backward(lists[own], at, width, buffer, sums[worker], absgrad, shares[own])
