@@ -31,13 +31,13 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args.dir, record)
 
     from stabledreamer_core.checkpoint import load_checkpoint
-    from stabledreamer_core.keys import STAGE2
+    from stabledreamer_core.keys import MESH, STAGE2
     from stabledreamer_core.metrics import evaluate
     from stabledreamer_core.stage import pick_device
 
     splats, _ = load_checkpoint(args.dir / STAGE2)
     device = pick_device(config.device)
-    measured = evaluate(splats, record["prompt"], config.evaluate, device, args.dir / "mesh.glb")
+    measured = evaluate(splats, record["prompt"], config.evaluate, device, args.dir / MESH)
     metrics = jsonable(measured)
     if args.json:
         print(json.dumps(metrics, indent=2))

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from stabledreamer_core.files import atomic_write
 
 COLUMNS = 3
-TILE = (512, 256)
+TILE = (576, 192)  # the shape of preview.png
 CAPTION_HEIGHT = 24
 MARGIN = 8
 
@@ -36,7 +36,7 @@ def write_contact_sheet(out: Path, assets: list[dict[str, Any]]) -> Path | None:
             tile = preview.convert("RGB")
         tile.thumbnail(TILE, Image.Resampling.LANCZOS)
         sheet.paste(tile, (left, top))
-        caption = f"{asset['prompt'][:58]} (seed {asset['seed']})"
+        caption = f"{asset['prompt'][:60]} (seed {asset['seed']})"
         draw.text((left + 2, top + TILE[1] + 4), caption, fill="black", font=font)
     path = out / "contact_sheet.png"
     with atomic_write(path) as temporary:

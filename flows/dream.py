@@ -1,7 +1,7 @@
 """One sentence becomes one 3D asset.
 
-prompt -> stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable, preview, mesh
-                                                         -> evaluate -> report
+prompt -> stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable, preview
+                                                         -> mesh -> evaluate -> report
 """
 
 import time

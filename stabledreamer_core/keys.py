@@ -37,6 +37,7 @@ class Step:
 
 STAGE1 = "stage1/gaussians.safetensors"
 STAGE2 = "stage2/gaussians.safetensors"
+MESH = "mesh.glb"
 
 STEPS: dict[str, Step] = {
     "stage1": Step(("device", "gaussians", "stage1"), (), (STAGE1,)),
@@ -46,8 +47,8 @@ STEPS: dict[str, Step] = {
     "gaussians": Step((), (STAGE2,), ("gaussians.ply",)),
     "turntable": Step(("device", "turntable"), (STAGE2,), ("turntable.mp4",)),
     "preview": Step(("device", "turntable"), (STAGE2,), ("preview.png",)),
-    "mesh": Step(("device", "mesh"), (STAGE2,), ("mesh.glb",)),
-    "evaluate": Step(("device", "evaluate"), (STAGE2,), (), toybox=True),
+    "mesh": Step(("device", "mesh"), (STAGE2,), (MESH,)),
+    "evaluate": Step(("device", "evaluate"), (STAGE2, MESH), (), toybox=True),
 }
 
 

@@ -1,5 +1,6 @@
 """How well the asset fits its prompt."""
 
+from stabledreamer_core.keys import MESH
 from tasks.job import Job
 from tasks.manifest import Manifest, cached_task, manifest
 
@@ -9,7 +10,5 @@ def evaluate(job: Job, key: str) -> Manifest:
     """Leaves no file: the metrics are its facts."""
     from stabledreamer_core.metrics import evaluate as measure  # seconds to import, as for mesh.py
 
-    metrics = measure(
-        job.result(), job.prompt, job.config.evaluate, job.device, job.out / "mesh.glb"
-    )
+    metrics = measure(job.result(), job.prompt, job.config.evaluate, job.device, job.out / MESH)
     return manifest(job, (), metrics)

@@ -8,7 +8,7 @@ import pytest
 from stabledreamer_core import keys
 from stabledreamer_core.config import load_config
 
-FILES = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64}
+FILES = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64, keys.MESH: "3" * 64}
 ALL = set(keys.STEPS)
 AFTER_STAGE2 = {"turntable", "preview", "mesh", "evaluate"}
 
@@ -69,10 +69,11 @@ def test_prompt_and_seed_change_every_step():
     [
         (keys.STAGE1, {"checkpoint1", "stage2"}),
         (keys.STAGE2, {"checkpoint2", "gaussians"} | AFTER_STAGE2),
+        (keys.MESH, {"evaluate"}),
     ],
 )
 def test_an_input_file_changes_the_steps_that_read_it_alone(file, steps):
-    assert changed(files=FILES | {file: "3" * 64}) == steps
+    assert changed(files=FILES | {file: "4" * 64}) == steps
 
 
 def test_toybox_code_matters_to_the_evaluation_alone(monkeypatch):
