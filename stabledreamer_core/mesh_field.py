@@ -16,11 +16,13 @@ from torch import Tensor
 
 from stabledreamer_core.mesh_views import Survey, pixel_rays
 
-# One camera that sees through a cell outvotes this many that do not see it (1 / 0.03). Fewer, and
-# a single gap in the Gaussians pierces the toy; more, and the inside of a mug fills up.
-HIDDEN_WEIGHT = 0.03
+# What all the cameras that cannot see a cell weigh together. More than two cameras have to see
+# through it, so that a gap in the Gaussians pierces nothing; ten, and a deep mug would fill up.
+HIDDEN_WEIGHT = 2.0
 MIN_FACING = 0.2  # steeper surfaces than this have no reliable normal
 EMPTY = -1.0  # in a depth map: the camera sees through
+UNSURE = -1.0  # in place of facing: two layers mix, only what is before them is known
+MIXED = 3.0  # from which standard deviation of the depth, in truncations
 
 Floats = NDArray[np.float32]
 
@@ -51,8 +53,7 @@ def fuse(seen: Survey, resolution: int, min_alpha: float, truncation: float) -> 
     cell = max(cell, 1e-6)
     origin = 0.5 * (low + high) - 0.5 * (resolution - 1) * cell
 
-    empty = seen.alphas < min_alpha
-    maps = torch.stack([torch.where(empty, EMPTY, seen.depths), seen.facing], -1)
+    maps = torch.stack(_depth_and_facing(seen, min_alpha, MIXED * truncation * cell), -1)
     views = seen.views
     values = np.empty((resolution,) * 3, np.float32)
     _fuse(
@@ -64,6 +65,18 @@ def fuse(seen: Survey, resolution: int, min_alpha: float, truncation: float) -> 
         values,
     )
     return Field(values, origin.numpy().astype(np.float64), cell)
+
+
+def _depth_and_facing(seen: Survey, min_alpha: float, mixed: float) -> tuple[Tensor, Tensor]:
+    """What the cameras say, with EMPTY and UNSURE where they see through or see two layers.
+
+    Where light passes through a gap in one layer to another, the expected depth lies between the
+    two. The front one is about a standard deviation nearer; all that is sure is what is before it.
+    """
+    unsure = seen.spread > mixed
+    depth = torch.where(unsure, seen.depths - seen.spread, seen.depths)
+    empty = seen.alphas < min_alpha
+    return torch.where(empty, EMPTY, depth), torch.where(unsure, UNSURE, seen.facing)
 
 
 def _bounds(seen: Survey, min_alpha: float) -> tuple[Tensor, Tensor] | None:
@@ -89,6 +102,7 @@ def _fuse(
     values: Floats,  # [X, Y, Z], written
 ) -> None:
     one = np.float32(1.0)
+    hidden = np.float32(HIDDEN_WEIGHT / maps.shape[0])
     for i in prange(values.shape[0]):
         x = origin[0] + np.float32(i) * cell
         total = np.empty(values.shape[2], np.float32)
@@ -107,7 +121,7 @@ def _fuse(
                     if depth > 0 and 0 <= column < maps.shape[2] and 0 <= row < maps.shape[1]:
                         v, u = np.int32(row), np.int32(column)
                         surface, facing = maps[c, v, u, 0], maps[c, v, u, 1]
-                        value, weight = _opinion(surface, facing, depth, one / truncation)
+                        value, weight = _opinion(surface, facing, depth, one / truncation, hidden)
                         total[k] += value * weight
                         weights[k] += weight
             for k in range(values.shape[2]):
@@ -116,18 +130,20 @@ def _fuse(
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _opinion(
-    surface: float, facing: float, depth: float, sharpness: float
+    surface: float, facing: float, depth: float, sharpness: float, hidden: float
 ) -> tuple[float, float]:
     """What one camera says of a point: a value in [-1, 1] and how much it counts."""
     one, zero = np.float32(1.0), np.float32(0.0)
     if surface == EMPTY:
         return one, one
+    if facing == UNSURE:
+        return (one, one) if (surface - depth) * sharpness >= one else (-one, hidden)
     # The distance along the ray, times the cosine, is the distance to the surface's plane.
     signed = (surface - depth) * max(facing, np.float32(MIN_FACING)) * sharpness
     if signed >= one:
         return one, one
     if signed >= zero:
-        return signed, max(facing, np.float32(HIDDEN_WEIGHT))
+        return signed, max(facing, hidden)
     # Behind the surface belief fades out, so that the far side of a thin part is left alone.
     belief = facing * max(one + signed + signed, zero)
-    return max(signed, -one), max(belief, np.float32(HIDDEN_WEIGHT))
+    return max(signed, -one), max(belief, hidden)

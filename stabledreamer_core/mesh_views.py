@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.cameras import Views, orbit
-from stabledreamer_core.gaussians import Splats, activate, finite
+from stabledreamer_core.gaussians import Splats
 from stabledreamer_core.rasterize import rasterization
+from stabledreamer_core.rendering import drawable
 
 DISTANCE = 3.2
 FOV_DEG = 40.0  # the unit ball fills 91 % of the picture
@@ -22,29 +23,45 @@ class Survey:
     colors: Tensor  # [C, R, R, 3] premultiplied by alpha
     alphas: Tensor  # [C, R, R]
     depths: Tensor  # [C, R, R] expected depth along the camera's axis, world units
+    spread: Tensor  # [C, R, R] standard deviation of the depth: large where two layers mix
     facing: Tensor  # [C, R, R] cosine between the surface's normal and the ray, in [0, 1]
 
 
 @torch.inference_mode()
 def survey(splats: Splats, count: int, resolution: int, device: torch.device) -> Survey:
     """Render `count` pictures of side `resolution` pixels."""
-    scene = {key: value.to(device) for key, value in activate(finite(splats)).items()}
+    scene = drawable(splats, device)
     views = sphere(count, resolution).to(device)
     rays = pixel_rays(views.Ks, resolution)
-    colors, alphas, depths = [], [], []
-    for camera in range(count):
-        viewmat, K = views.viewmats[camera : camera + 1], views.Ks[camera : camera + 1]
-        size = {"width": resolution, "height": resolution}
-        render, alpha, _ = rasterization(**scene, viewmats=viewmat, Ks=K, **size)
-        planes = scene | {"colors": depth_planes(scene, viewmat[0])}
-        plane, _, _ = rasterization(**planes, viewmats=viewmat, Ks=K, **size)
-        depth = plane[..., 2] + (plane[..., :2] * rays[camera, ..., :2]).sum(-1)
-        colors.append(render)
-        alphas.append(alpha[..., 0])
-        depths.append(depth / alpha[..., 0].clamp(min=1e-6))
-    depth_maps = torch.cat(depths)
-    facing = facing_of(depth_maps, rays)
-    return Survey(views, torch.cat(colors), torch.cat(alphas), depth_maps, facing)
+    shots = [_shoot(scene, views, camera, rays[camera]) for camera in range(count)]
+    colors, alphas, depths, spread = (torch.stack(maps) for maps in zip(*shots, strict=True))
+    return Survey(views, colors, alphas, depths, spread, facing_of(depths, rays))
+
+
+def _shoot(scene: Splats, views: Views, camera: int, rays: Tensor) -> list[Tensor]:
+    """Colour [R, R, 3], alpha, depth and spread [R, R] of one camera."""
+    viewmat = views.viewmats[camera]
+    centre_depth = scene["means"] @ viewmat[2, :3] + viewmat[2, 3]
+    beyond = centre_depth - DISTANCE  # about 0, so that its square keeps its digits
+    moments = torch.stack([beyond, beyond.square(), torch.zeros_like(beyond)], -1)
+
+    def blend(values: Tensor) -> tuple[Tensor, Tensor]:
+        picture, alpha, _ = rasterization(
+            **scene | {"colors": values},
+            viewmats=viewmat[None],
+            Ks=views.Ks[camera : camera + 1],
+            width=views.resolution,
+            height=views.resolution,
+        )
+        return picture[0], alpha[0]
+
+    colors, alpha = blend(scene["colors"])
+    whole = alpha.clamp(min=1e-6)
+    plane = blend(depth_planes(scene, viewmat))[0] / whole
+    depth = (plane[..., :2] * rays[..., :2]).sum(-1) + plane[..., 2]
+    first, second, _ = (blend(moments)[0] / whole).unbind(-1)
+    spread = (second - first.square()).clamp(min=0.0).sqrt()
+    return [colors, alpha[..., 0], depth, spread]
 
 
 def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
@@ -116,11 +133,12 @@ def pixel_rays(Ks: Tensor, resolution: int) -> Tensor:
     pixel = torch.arange(resolution, device=Ks.device) + 0.5
     y, x = torch.meshgrid(pixel, pixel, indexing="ij")
     focal, centre = Ks[:, 0, 0, None, None], Ks[:, 0, 2, None, None]
-    return torch.stack([(x - centre) / focal, (y - centre) / focal, torch.ones_like(x) + 0 * focal], -1)
+    return torch.stack(
+        [(x - centre) / focal, (y - centre) / focal, torch.ones_like(x) + 0 * focal], -1
+    )
 
 
 def _central_difference(points: Tensor, dim: int) -> Tensor:
     before = torch.roll(points, 1, dim)
     after = torch.roll(points, -1, dim)
     return after - before
-

@@ -31,7 +31,7 @@ def render_chunks(
     Yields:
         renders [c, H, W, 3 or 4] and alphas [c, H, W, 1], on `device`.
     """
-    scene = {key: value.to(device) for key, value in activate(finite(splats)).items()}
+    scene = drawable(splats, device)
     views = views.to(device)
     size = views.resolution
     step = max(1, PIXELS_AT_ONCE // (size * size))
@@ -47,6 +47,12 @@ def render_chunks(
             render_mode="RGB+ED" if depth else "RGB",
         )
         yield renders, alphas
+
+
+def drawable(splats: Splats, device: torch.device) -> Splats:
+    """What the rasteriser takes, of the Gaussians whose numbers are all finite."""
+    usable = finite(splats) if len(splats["means"]) else splats
+    return {key: value.detach().to(device) for key, value in activate(usable).items()}
 
 
 def to_bytes(renders: Tensor) -> Tensor:

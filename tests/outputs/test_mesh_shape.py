@@ -1,0 +1,138 @@
+"""The mesh against the surfaces the Gaussians were laid on: closed, exact, robust."""
+
+import json
+import struct
+
+import numpy as np
+import open3d as o3d
+import pytest
+import torch
+import trimesh
+
+from stabledreamer_core.mesh import write_mesh
+from stabledreamer_core.mesh_glb import from_gltf_axes
+
+QUICK = {"views": 40, "view_resolution": 128, "resolution": 64, "faces": 8000}
+PIXEL = 0.018  # world units, at these settings
+
+
+@pytest.fixture
+def settings(config):
+    return config.mesh.model_copy(update=QUICK)
+
+
+def load(path):
+    """The only mesh of a GLB, in the world frame."""
+    (mesh,) = trimesh.load(path).geometry.values()
+    mesh.vertices = from_gltf_axes(mesh.vertices)
+    return mesh
+
+
+def distances(points, mesh):
+    """From each point to the nearest point of the surface."""
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        o3d.core.Tensor(np.array(mesh.vertices, np.float32)),
+        o3d.core.Tensor(np.array(mesh.faces, np.uint32)),
+    )
+    return scene.compute_distance(o3d.core.Tensor(np.array(points, np.float32))).numpy()
+
+
+def bowl():
+    """A cylinder with a wide round hole from above."""
+    profile = [[0, -0.3], [0.6, -0.3], [0.6, 0.2], [0.48, 0.2], [0.48, -0.1], [0, -0.1]]
+    return trimesh.creation.revolve(np.array(profile), sections=64)
+
+
+SHAPES = {
+    "ball": lambda: trimesh.creation.icosphere(4, 0.6),
+    "box": lambda: trimesh.creation.box((1.0, 0.8, 0.6)),
+    "ring": lambda: trimesh.creation.torus(0.5, 0.18),
+    "bowl": bowl,
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_closed_and_close_to_the_true_surface(name, cover, settings, tmp_path, device):
+    """Within a pixel, here also a cell: the pictures hold no more."""
+    truth = SHAPES[name]()
+    facts = write_mesh(
+        cover(truth, count=8000, size=0.025), settings, tmp_path / "mesh.glb", device
+    )
+    mesh = load(tmp_path / "mesh.glb")
+    assert facts == {"vertices": len(mesh.vertices), "faces": len(mesh.faces), "watertight": True}
+    assert mesh.is_watertight and mesh.is_winding_consistent
+    assert mesh.euler_number == truth.euler_number  # a ring keeps its hole, a ball gets none
+    there = distances(mesh.vertices, truth)
+    back = distances(trimesh.sample.sample_surface(truth, 2000, seed=0)[0], mesh)
+    assert there.mean() < PIXEL and back.mean() < PIXEL
+    assert abs(mesh.volume - truth.volume) < PIXEL * truth.area
+
+
+def test_ball_volume_in_closed_form(cover, config, tmp_path, device):
+    """At the shipped settings: 4/3 pi r^3 within 2 %, radius within 1 %."""
+    ball = cover(trimesh.creation.icosphere(5, 0.6), count=12000)
+    write_mesh(ball, config.mesh, tmp_path / "mesh.glb", device)
+    mesh = load(tmp_path / "mesh.glb")
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.02)
+    assert np.linalg.norm(mesh.vertices, axis=1).mean() == pytest.approx(0.6, rel=0.01)
+
+
+def test_face_count_is_about_what_was_asked(cover, settings, tmp_path, device):
+    ball = cover(SHAPES["ball"]())
+    asked = settings.model_copy(update={"faces": 3000})
+    facts = write_mesh(ball, asked, tmp_path / "mesh.glb", device)
+    assert facts["watertight"] and abs(facts["faces"] - 3000) <= 60
+
+
+def test_a_gap_in_the_gaussians_is_closed(cover, settings, tmp_path, device):
+    """The inside of a shell is seen through a small gap; the mesh stays a ball."""
+    ball = cover(SHAPES["ball"]())
+    keep = ball["means"][:, 0] < 0.597
+    facts = write_mesh(
+        {key: value[keep] for key, value in ball.items()}, settings, tmp_path / "m.glb", device
+    )
+    mesh = load(tmp_path / "m.glb")
+    assert facts["watertight"]
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.05)
+
+
+def test_floaters_are_dropped_and_large_pieces_kept(cover, settings, tmp_path, device):
+    def at(radius, x):
+        ball = cover(trimesh.creation.icosphere(3, radius), count=int(20000 * radius**2))
+        return ball | {"means": ball["means"] + torch.tensor([x, 0.0, 0.0])}
+
+    parts = (at(0.35, -0.4), at(0.25, 0.35), at(0.05, 0.8))
+    splats = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    write_mesh(splats, settings, tmp_path / "mesh.glb", device)
+    mesh = load(tmp_path / "mesh.glb")
+    assert mesh.is_watertight and mesh.body_count == 2
+    assert mesh.bounds[:, 0] == pytest.approx([-0.75, 0.6], abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["none", "transparent", "not finite"])
+def test_nothing_to_see_is_said_and_leaves_a_valid_empty_file(
+    kind, nothing, cover, settings, tmp_path, device
+):
+    splats = cover(SHAPES["ball"](), count=200)
+    if kind == "none":
+        splats = nothing
+    elif kind == "transparent":
+        splats["opacities"] = torch.full_like(splats["opacities"], -10.0)
+    else:
+        splats["means"] = torch.full_like(splats["means"], torch.nan)
+    with pytest.warns(UserWarning, match="no surface"):
+        facts = write_mesh(splats, settings, tmp_path / "mesh.glb", device)
+    assert facts == {"vertices": 0, "faces": 0, "watertight": False}
+    data = (tmp_path / "mesh.glb").read_bytes()
+    magic, version, total, length = struct.unpack("<4sIII", data[:16])
+    assert (magic, version, total) == (b"glTF", 2, len(data))
+    assert "meshes" not in json.loads(data[20 : 20 + length])
+
+
+def test_same_gaussians_same_bytes(cover, settings, tmp_path, device):
+    settings = settings.model_copy(update={"views": 16, "resolution": 32})
+    box = cover(SHAPES["box"](), count=2000, size=0.04)
+    for name in ("a.glb", "b.glb"):
+        write_mesh(box, settings, tmp_path / name, device)
+    assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()
