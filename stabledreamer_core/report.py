@@ -12,10 +12,11 @@ from string import Template
 from typing import Any
 
 import numpy as np
-import trimesh
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
+from stabledreamer_core.mesh_glb import to_gltf_axes
+from stabledreamer_core.mesh_read import read_glb
 
 ASSETS = Path(__file__).parent / "report_assets"
 DOWNLOADS = ("gaussians.ply", "mesh.glb", "turntable.mp4", "preview.png", "run.json")
@@ -113,20 +114,13 @@ def _code(code: Any) -> str:
 
 def _mesh_data(path: Path) -> str:
     """The mesh for viewer.js as JSON of base64 arrays: display colours, glTF's axes; or null."""
-    try:
-        mesh = trimesh.load(path, force="mesh")
-    except (OSError, ValueError):
+    surface = read_glb(path) if path.exists() else None
+    if surface is None or surface.colours is None:
         return "null"
-    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
-        return "null"
-    if not isinstance(mesh.visual, trimesh.visual.ColorVisuals):
-        mesh.visual = mesh.visual.to_color()
-    linear = np.asarray(mesh.visual.vertex_colors)[:, :3] / 255.0
-    display = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     arrays = {
-        "positions": np.asarray(mesh.vertices, "<f4"),
-        "normals": np.asarray(mesh.vertex_normals, "<f4"),
-        "colors": (display * 255 + 0.5).astype(np.uint8),
-        "indices": np.asarray(mesh.faces, "<u4"),
+        "positions": to_gltf_axes(surface.vertices).astype("<f4"),
+        "normals": to_gltf_axes(surface.normals).astype("<f4"),
+        "colors": (surface.colours * 255 + 0.5).astype(np.uint8),
+        "indices": np.asarray(surface.faces, "<u4"),
     }
     return json.dumps({k: base64.b64encode(v.tobytes()).decode() for k, v in arrays.items()})
