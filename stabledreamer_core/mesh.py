@@ -40,24 +40,23 @@ def write_mesh(
     """
     seen = survey(splats, settings.views, settings.view_resolution, device)
     field = fuse(seen, settings.resolution, settings.min_alpha, settings.truncation)
-    mesh = field and closed_surface(
-        field, settings.smoothing, settings.faces, settings.min_component
+    if field is not None:
+        mesh = closed_surface(field, settings.smoothing, settings.faces, settings.min_component)
+        if mesh is not None:
+            write_glb(path, _coloured(mesh, seen, SEEN_WITHIN_CELLS * field.cell, settings))
+            return {
+                "vertices": len(mesh.vertices),
+                "faces": len(mesh.faces),
+                "watertight": bool(mesh.is_watertight and mesh.is_winding_consistent),
+            }
+    warnings.warn(
+        f"{path}: the Gaussians have no surface (mesh.min_alpha = {settings.min_alpha} is reached "
+        "nowhere), so the mesh is empty",
+        stacklevel=2,
     )
-    if field is None or mesh is None:
-        warnings.warn(
-            f"{path}: the Gaussians have no surface (no pixel reaches mesh.min_alpha = "
-            f"{settings.min_alpha}), so the mesh is empty",
-            stacklevel=2,
-        )
-        nothing = np.zeros((0, 3))
-        write_glb(path, Surface(nothing, nothing, nothing.astype(int)))
-        return {"vertices": 0, "faces": 0, "watertight": False}
-    write_glb(path, _coloured(mesh, seen, SEEN_WITHIN_CELLS * field.cell, settings))
-    return {
-        "vertices": len(mesh.vertices),
-        "faces": len(mesh.faces),
-        "watertight": bool(mesh.is_watertight and mesh.is_winding_consistent),
-    }
+    nothing = np.zeros((0, 3))
+    write_glb(path, Surface(nothing, nothing, nothing.astype(int)))
+    return {"vertices": 0, "faces": 0, "watertight": False}
 
 
 def _coloured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, settings: Mesh) -> Surface:

@@ -57,7 +57,7 @@ def _gather(
     pictures: Floats,  # [C, R, R, 5] premultiplied colour, alpha, depth
     cameras: Floats,  # [C, 3, 4] world to pixels: column * depth, row * depth, depth
     centres: Floats,  # [C, 3] where the cameras stand
-    tolerance: float,
+    tolerance: np.float32,
     total: Floats,  # [M, 4] written: weighted sums of premultiplied colour and of alpha
 ) -> None:
     rows, columns = pictures.shape[1], pictures.shape[2]

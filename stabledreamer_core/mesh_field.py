@@ -7,6 +7,7 @@ cameras that see through it, and then it is one.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,8 +98,8 @@ def _fuse(
     maps: Floats,  # [C, R, R, 2] depth (EMPTY where seen through) and facing
     cameras: Floats,  # [C, 3, 4] world to pixels: column * depth, row * depth, depth
     origin: Floats,  # [3]
-    cell: float,
-    truncation: float,  # world units
+    cell: np.float32,
+    truncation: np.float32,  # world units
     values: Floats,  # [X, Y, Z], written
 ) -> None:
     one = np.float32(1.0)
@@ -129,9 +130,7 @@ def _fuse(
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _opinion(
-    surface: float, facing: float, depth: float, sharpness: float, hidden: float
-) -> tuple[float, float]:
+def _opinion(surface: Any, facing: Any, depth: Any, sharpness: Any, hidden: Any) -> tuple[Any, Any]:
     """What one camera says of a point: a value in [-1, 1] and how much it counts."""
     one, zero = np.float32(1.0), np.float32(0.0)
     if surface == EMPTY:

@@ -1,4 +1,4 @@
-"""From a signed field to a closed triangle mesh: floaters off, cavities filled, smoothed, simplified."""
+"""From a signed field to a closed mesh: floaters off, cavities filled, smoothed, simplified."""
 
 import numpy as np
 import open3d as o3d

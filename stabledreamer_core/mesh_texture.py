@@ -1,4 +1,4 @@
-"""Colours in an image: the mesh cut open and laid flat, and each of the image's pixels looked up."""
+"""Colours in an image: the mesh cut open and laid flat, and each pixel of it looked up."""
 
 import numpy as np
 import open3d as o3d

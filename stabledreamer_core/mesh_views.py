@@ -47,7 +47,11 @@ def _shoot(scene: Splats, views: Views, camera: int, rays: Tensor) -> list[Tenso
 
     def blend(values: Tensor) -> tuple[Tensor, Tensor]:
         picture, alpha, _ = rasterization(
-            **scene | {"colors": values},
+            scene["means"],
+            scene["quats"],
+            scene["scales"],
+            scene["opacities"],
+            values,
             viewmats=viewmat[None],
             Ks=views.Ks[camera : camera + 1],
             width=views.resolution,

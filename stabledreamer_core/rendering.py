@@ -1,4 +1,4 @@
-"""Pictures of finished Gaussians: no gradients, a few cameras at a time so that memory stays low."""
+"""Pictures of finished Gaussians: no gradients, a few cameras at a time to keep memory low."""
 
 from collections.abc import Iterator
 
@@ -38,7 +38,11 @@ def render_chunks(
     for start in range(0, len(views.viewmats), step):
         viewmats = views.viewmats[start : start + step]
         renders, alphas, _ = rasterization(
-            **scene,
+            scene["means"],
+            scene["quats"],
+            scene["scales"],
+            scene["opacities"],
+            scene["colors"],
             viewmats=viewmats,
             Ks=views.Ks[start : start + step],
             width=size,

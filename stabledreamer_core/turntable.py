@@ -56,7 +56,7 @@ def write_turntable(splats: Splats, settings: Turntable, path: Path, device: tor
     ):
         for renders, _ in render_chunks(splats, views, settings.background, device):
             for frame in to_bytes(renders).cpu().numpy():
-                video.append_data(frame)
+                video.append_data(frame)  # type: ignore[attr-defined]
 
 
 def write_preview(splats: Splats, settings: Turntable, path: Path, device: torch.device) -> None:

@@ -1,92 +1,103 @@
-"""What the judge sees: the shares of views that show what the prompt asked for.
+"""What the judge sees from around a toy, as shares of right answers and a count of fronts."""
 
-The judge is a small network trained on true renders. It can be fooled by what it never saw:
-it is lenient about softness, so a high score does not mean a crisp asset. It saw no optimised
-asset in training and takes no part in optimisation, so it cannot be optimised against.
-"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from stabledreamer_core.cameras import around
-from stabledreamer_core.gaussians import Splats
-from stabledreamer_core.output_config import Evaluate
-from stabledreamer_core.rendering import render_chunks
-from toybox.catalogue import CATEGORIES, Toy
-from toybox.judge import Judge, Judgement, load_judge
+if TYPE_CHECKING:
+    from toybox.captions import Parsed
+    from toybox.judge import Judge
 
 VIEWS = 8
-DISTANCE, FOV_DEG = 3.2, 40.0  # Toybox's own orbit
-GAP_DEG = 45.0  # judged fronts nearer than this belong to one face
+SAME_FACE_DEG = 45.0  # fronts nearer to one another than this are one front
 
 
-def judged(
-    splats: Splats, toy: Toy, settings: Evaluate, device: torch.device
+def judged_figures(
+    judge: Judge,
+    asked: Parsed,
+    photograph: Callable[[Tensor], Tensor],
+    front_views: int,
 ) -> dict[str, float | None]:
-    """category, colour, accessory, accessory_colour, view, view_exact, multi_face.
+    """All figures that the judge gives, by name; None where the prompt asks nothing.
 
-    The first six are shares in [0, 1] of eight views, each judged on every background, the
-    probabilities averaged. `category` counts "none of these" as wrong. `accessory_colour` is None
-    without an accessory. `view` counts a direction within one of eight bins as right, `view_exact`
-    the bin itself; they and `multi_face` are None for categories without a front.
-    `multi_face` is 1.0 where the judge sees a front in two separate arcs of azimuth (a Janus
-    face), else 0.0; an asset that is no toy at all mostly gets 0, so read it beside `category`.
+    A prompt without an accessory asks for none, and the judge has to say so.
+
+    Args:
+        asked: what the prompt says; it names a category.
+        photograph: azimuths [V] in degrees to images [B, V, 3, R, R] in [0, 1].
+        front_views: azimuths at which fronts are looked for.
     """
-    judge = load_judge(settings.judge, device)
-    answers = look(splats, judge, VIEWS, settings, device)
-    truth = {
-        "category": toy.category,
-        "colour": toy.colour,
-        "accessory": toy.accessory or "none",
-        "accessory_colour": toy.accessory_colour,
+    from toybox.catalogue import CATEGORIES
+
+    seen = _judge_all(judge, photograph(torch.arange(VIEWS) * (360.0 / VIEWS)))
+    labels = judge.labels
+    answers = {
+        "category": (labels.category, asked.category),
+        "colour": (labels.colour, asked.colour),
+        "accessory": (labels.accessory, asked.accessory or "none"),
+        "accessory_colour": (labels.accessory_colour, asked.accessory_colour),
     }
-    scores: dict[str, float | None] = {}
-    for name, value in truth.items():
-        labels = getattr(judge.labels, name)
-        right = getattr(answers, name).argmax(1) == labels.index(value) if value else None
-        scores[name] = None if right is None else right.float().mean().item()
-    if not CATEGORIES[toy.category].has_front:
-        return scores | {"view": None, "view_exact": None, "multi_face": None}
-    off = bins_off(answers.view.argmax(1).cpu())
-    ring = look(splats, judge, settings.front_views, settings, device)
-    return scores | {
-        "view": (off <= 1).float().mean().item(),
-        "view_exact": (off == 0).float().mean().item(),
-        "multi_face": float(front_arcs(ring.view.argmax(1).cpu() == 0) > 1),
+    figures = {
+        name: share_named(seen[name], names.index(answer)) if answer in names else None
+        for name, (names, answer) in answers.items()
+    }
+    assert asked.category is not None
+    if not CATEGORIES[asked.category].has_front:
+        return figures | {"view": None, "multi_face": None}
+    all_round = photograph(torch.arange(front_views) * (360.0 / front_views))
+    fronts = _judge_all(judge, all_round)["view"][:, 0]
+    return figures | {
+        "view": share_near(seen["view"]),
+        "multi_face": float(count_fronts(fronts) > 1),
     }
 
 
-def look(
-    splats: Splats, judge: Judge, count: int, settings: Evaluate, device: torch.device
-) -> Judgement:
-    """The judge's opinion of `count` views around the asset, averaged over the backgrounds."""
-    views = around(count, settings.elevation_deg, DISTANCE, FOV_DEG, settings.resolution)
-    opinions = []
-    for background in settings.backgrounds:
-        renders = [r[..., :3] for r, _ in render_chunks(splats, views, background, device)]
-        images = torch.cat(renders).clamp(0.0, 1.0).permute(0, 3, 1, 2)
-        opinions.append(judge(images))
-    names = vars(opinions[0])
-    return Judgement(
-        **{name: torch.stack([getattr(o, name) for o in opinions]).mean(0) for name in names}
-    )
+def share_named(probabilities: Tensor, index: int) -> float:
+    """Share of views [V, K] whose most probable answer is `index`."""
+    return (probabilities.argmax(1) == index).double().mean().item()
 
 
-def bins_off(bins: Tensor) -> Tensor:
-    """[8] how many bins each judged direction is from that of view 0, 1, ..., going round."""
-    return ((bins - torch.arange(len(bins)) + 4) % 8 - 4).abs()
+def share_near(probabilities: Tensor) -> float:
+    """Share of views whose most probable arc is the true one or beside it.
 
-
-def front_arcs(is_front: Tensor) -> int:
-    """In how many separate arcs of a full turn the front is seen; is_front: [views] bool.
-
-    Arcs less than `GAP_DEG` apart are one: a single view that is read wrong splits no face.
+    Args:
+        probabilities: [8, 8]; row k is the view from azimuth 45 k, column j the arc about 45 j.
     """
-    count = len(is_front)
-    fronts = is_front.nonzero()[:, 0].tolist()
-    gaps = [
-        (after - before) % count or count
-        for before, after in zip(fronts, fronts[1:] + fronts[:1], strict=True)
-    ]
-    wide = sum(gap * 360.0 / count > GAP_DEG for gap in gaps)
-    return max(wide, 1) if fronts else 0
+    true = torch.arange(VIEWS, device=probabilities.device)
+    off = (probabilities.argmax(1) - true) % VIEWS
+    return torch.minimum(off, VIEWS - off).le(1).double().mean().item()
+
+
+def count_fronts(probabilities: Tensor) -> int:
+    """How many separate fronts a toy shows: runs of azimuths that look like one.
+
+    The probability of "front view" is first averaged with both neighbours, so that a single
+    misjudged picture is no front; a run is where the average exceeds one half; runs with less
+    than 45 degrees between them are one (two noses beside each other are).
+
+    Args:
+        probabilities: [F] of "front view" at F even steps of azimuth, a full turn.
+    """
+    count = len(probabilities)
+    smooth = sum(torch.roll(probabilities, shift) for shift in (-1, 0, 1)) / 3.0
+    frontal = (torch.as_tensor(smooth) > 0.5).nonzero()[:, 0].tolist()
+    if not frontal:
+        return 0
+    # Cut the circle at the first frontal view: every later gap lies between two of them.
+    steps = [*frontal[1:], frontal[0] + count]
+    gaps = [(after - before) * 360.0 / count for before, after in zip(frontal, steps, strict=True)]
+    return max(1, sum(gap >= SAME_FACE_DEG for gap in gaps))
+
+
+def _judge_all(judge: Judge, pictures: Tensor) -> dict[str, Tensor]:
+    """Probabilities [V, K] by question, averaged over the backgrounds of pictures [B, V, ...]."""
+    backgrounds, views = pictures.shape[:2]
+    verdict = judge(pictures.flatten(0, 1))
+    return {
+        name: values.reshape(backgrounds, views, -1).mean(0)
+        for name, values in vars(verdict).items()
+    }
