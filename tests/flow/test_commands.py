@@ -1,7 +1,8 @@
-"""The commands that look at a finished asset: evaluate and debug."""
+"""The commands on a finished asset: dream again, evaluate and debug."""
 
 import json
 import shutil
+import time
 
 import pytest
 from PIL import Image
@@ -14,6 +15,23 @@ def asset(make, tmp_path_factory):
     out = tmp_path_factory.mktemp("asset") / "asset"
     make(out)
     return out
+
+
+def written(asset):
+    return {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in asset.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_dream_again_takes_seconds_and_makes_nothing(asset, params, capsys):
+    before = written(asset)
+    began = time.monotonic()
+    assert main(["dream", "a red bear", "--params", str(params), "--out", str(asset)]) == 0
+    assert time.monotonic() - began < 20.0
+    assert capsys.readouterr().out == f"already finished: {asset}\n"
+    assert written(asset) == before
 
 
 def test_evaluate_prints_the_records_metrics(asset, capsys):
