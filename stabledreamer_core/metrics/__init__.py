@@ -9,6 +9,7 @@ All are None for prompts that name no Toybox category; one alone is None where i
 |---|---|
 | category, colour, accessory, accessory_colour | share of eight views that the judge names right |
 | view | share of those whose direction it tells within one of eight (chance: 0.375) |
+| view_exact | share of those whose direction it tells exactly (chance: 0.125) |
 | multi_face | 1 if a second front is found elsewhere around the toy, else 0 |
 | chamfer | mean distance between the mesh's and the true surface; 1 is the true toy's size |
 
@@ -42,7 +43,10 @@ from stabledreamer_core.rendering import render_chunks
 if TYPE_CHECKING:
     from toybox.captions import Parsed
 
-METRICS = "category colour accessory accessory_colour view multi_face chamfer".split()
+NAMES = (
+    *("category", "colour", "accessory", "accessory_colour", "view", "view_exact"),
+    *("multi_face", "chamfer"),
+)
 DISTANCE, FOV_DEG = 3.2, 40.0  # the middle of the cameras that the judge was trained on
 
 
@@ -65,7 +69,7 @@ def evaluate(
     from toybox.captions import parse
     from toybox.judge import load_judge
 
-    figures: dict[str, float | None] = dict.fromkeys(METRICS)
+    figures: dict[str, float | None] = dict.fromkeys(NAMES)
     asked = parse(prompt)
     if asked.category is None:
         return figures

@@ -47,11 +47,12 @@ def judged_figures(
     }
     assert asked.category is not None
     if not CATEGORIES[asked.category].has_front:
-        return figures | {"view": None, "multi_face": None}
+        return figures | dict.fromkeys(("view", "view_exact", "multi_face"))
     all_round = photograph(torch.arange(front_views) * (360.0 / front_views))
     fronts = _judge_all(judge, all_round)["view"][:, 0]
     return figures | {
-        "view": share_near(seen["view"]),
+        "view": share_near(seen["view"], 1),
+        "view_exact": share_near(seen["view"], 0),
         "multi_face": float(count_fronts(fronts) > 1),
     }
 
@@ -61,15 +62,15 @@ def share_named(probabilities: Tensor, index: int) -> float:
     return (probabilities.argmax(1) == index).double().mean().item()
 
 
-def share_near(probabilities: Tensor) -> float:
-    """Share of views whose most probable arc is the true one or beside it.
+def share_near(probabilities: Tensor, within: int) -> float:
+    """Share of views whose most probable arc is at most `within` arcs from the true one.
 
     Args:
         probabilities: [8, 8]; row k is the view from azimuth 45 k, column j the arc about 45 j.
     """
     true = torch.arange(VIEWS, device=probabilities.device)
     off = (probabilities.argmax(1) - true) % VIEWS
-    return torch.minimum(off, VIEWS - off).le(1).double().mean().item()
+    return torch.minimum(off, VIEWS - off).le(within).double().mean().item()
 
 
 def count_fronts(probabilities: Tensor) -> int:

@@ -5,7 +5,7 @@ import pytest
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.mesh_glb import Surface, write_glb
-from stabledreamer_core.metrics import METRICS, evaluate
+from stabledreamer_core.metrics import NAMES, evaluate
 from toybox.catalogue import Toy
 from toybox.mesh import true_mesh
 
@@ -38,7 +38,7 @@ def test_a_true_toy_in_gaussians(splats, bear, settings, device, tmp_path):
     surface = Surface(np.array(bear.vertices), np.array(bear.vertex_normals), bear.faces)
     write_glb(tmp_path / "mesh.glb", surface)
     found = evaluate(splats, PROMPT, settings, device, tmp_path / "mesh.glb")
-    assert list(found) == METRICS
+    assert tuple(found) == NAMES
     assert found["category"] >= 0.875 and found["colour"] >= 0.875 and found["view"] >= 0.875
     assert found["multi_face"] == 0.0
     assert found["chamfer"] < 0.005
@@ -55,7 +55,7 @@ def test_without_a_mesh_there_is_no_chamfer(splats, settings, device, tmp_path):
 def test_a_prompt_of_another_world_has_no_figures_and_needs_no_judge(splats, settings, device):
     elsewhere = settings.model_copy(update={"judge": "nowhere"})
     found = evaluate(splats, "a marble statue of a wizard", elsewhere, device)
-    assert found == dict.fromkeys(METRICS)
+    assert found == dict.fromkeys(NAMES)
 
 
 def test_a_missing_judge_is_said(splats, settings, device):
