@@ -11,6 +11,7 @@ from prefect import Task, flow
 
 from flows.asset_folder import claimed, clear_work
 from flows.checks import prepare
+from flows.threads import settle_threads
 from stabledreamer_core import run_record
 from stabledreamer_core.keys import step_key
 from tasks.checkpoint import checkpoint
@@ -60,6 +61,7 @@ def dream(
     if record and not run_record.unfinished(job.out, record, job.config, job.prompt, job.seed):
         return record
 
+    settle_threads()
     steps: Steps = {}
     with claimed(job.out, job.prompt, job.seed):
         run_record.remove(job.out)  # it is there only while it is true

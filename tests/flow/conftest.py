@@ -55,9 +55,11 @@ def make(prefect, params):
     def run(out: Path, prompt: str = PROMPT, seed: int = 0, **options):
         from flows.dream import dream
 
-        return dream(prompt, seed, params=str(params), out=str(out), bars=False, **options)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # a second one only waits for the first in networks this small
+        try:
+            return dream(prompt, seed, params=str(params), out=str(out), bars=False, **options)
+        finally:
+            torch.set_num_threads(threads)
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a second one only waits for the first in networks this small
-    yield run
-    torch.set_num_threads(threads)
+    return run
