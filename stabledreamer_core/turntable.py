@@ -16,10 +16,11 @@ from stabledreamer_core.gaussians import Splats
 from stabledreamer_core.output_config import Turntable
 from stabledreamer_core.rendering import render_chunks, to_bytes
 
-# Without these, players guess the colour matrix from the video's size, and shift the hues.
+# Without all of these, players guess the colour matrix from the video's size, and shift the hues.
 COLOUR_TAGS = (
-    *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
-    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "iec61966-2-1"),
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv,"
+    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=iec61966-2-1",
     *("-movflags", "+faststart"),
 )
 THREE_QUARTER_DEG = 35.0
