@@ -108,13 +108,14 @@ def test_interrupted_says_how_to_go_on_and_goes_on(reference, params, make, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_at_random_moments_again_and_again(reference, params, tmp_path):
     out = tmp_path / "asset"
     moment = random.Random(1)
-    for _ in range(40):
+    for patience in (*[moment.uniform(2.0, 16.0) for _ in range(12)], 600.0):
         process = start(params, out)
         try:
-            process.communicate(timeout=moment.uniform(6.0, 30.0))
+            process.communicate(timeout=patience)
             break
         except subprocess.TimeoutExpired:
             stop(process, signal.SIGKILL)
