@@ -59,9 +59,7 @@ def activate(splats: Splats) -> Splats:
 
 def finite(splats: Splats) -> Splats:
     """Only the Gaussians whose every number is finite."""
-    keep = torch.stack(
-        [splats[key].reshape(len(splats["means"]), -1).isfinite().all(1) for key in KEYS]
-    )
+    keep = torch.stack([splats[key][..., None].flatten(1).isfinite().all(1) for key in KEYS])
     return {key: splats[key][keep.all(0)] for key in KEYS}
 
 

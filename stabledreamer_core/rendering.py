@@ -55,7 +55,7 @@ def render_chunks(
 
 def drawable(splats: Splats, device: torch.device) -> Splats:
     """What the rasteriser takes, of the Gaussians whose numbers are all finite."""
-    usable = finite(splats) if len(splats["means"]) else splats
+    usable = finite(splats)
     return {key: value.detach().to(device) for key, value in activate(usable).items()}
 
 

@@ -42,6 +42,11 @@ def test_ply_round_trip_drops_what_is_not_finite(tmp_path: Path) -> None:
         torch.testing.assert_close(back[key], splats[key][kept], rtol=1e-4, atol=1e-5)
 
 
+def test_ply_of_no_gaussians(tmp_path: Path) -> None:
+    save_ply(ball(0), tmp_path / "none.ply")
+    assert all(len(value) == 0 for value in load_ply(tmp_path / "none.ply").values())
+
+
 def test_ply_agrees_with_gsplats_own_writer(tmp_path: Path) -> None:
     splats = ball(50)
     export_splats(
