@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import unicodedata
@@ -53,7 +52,8 @@ def claimed(out: Path, prompt: str, seed: int) -> Iterator[None]:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
     with file:
         _lock(file, out)
-        if file.tell() == 0:
+        if _owner(out) is None:  # new, or torn by a kill
+            file.truncate(0)
             file.write(json.dumps({"prompt": prompt, "seed": seed}))
             file.flush()
         yield
@@ -69,8 +69,6 @@ def check_owner(out: Path, prompt: str, seed: int) -> None:
         empty = not any(path.name != OWNER for path in out.iterdir())
     except OSError as error:
         raise UserError(f"cannot read {out}: {error.strerror}; choose another --out") from None
-    if empty:
-        (out / OWNER).unlink(missing_ok=True) if _owner(out) is None else None
     owner = _owner(out) or run_record.read(out)
     if owner is None and empty:
         return
@@ -102,4 +100,3 @@ def _lock(file: IO[str], out: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"another run is working in {out}; wait for it, or choose --out") from None
-    os.lseek(file.fileno(), 0, os.SEEK_END)

@@ -75,10 +75,8 @@ def check_priors(config: Config, prompt: str) -> None:
     if any(stage.prior in BUNDLED for stage in stages):
         check_words(prompt)
     for stage in stages:
-        if (
-            stage.prior in BUNDLED
-            and not Path(stage.prior).is_dir() | (ROOT / stage.prior).is_dir()
-        ):
+        places = (Path(stage.prior), ROOT / stage.prior)
+        if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
             raise UserError(
                 f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
             )

@@ -90,3 +90,9 @@ def test_a_full_disk_is_told_before_the_run(params, tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_told_before_the_run(params):
     text = mistake(checks.prepare, PROMPT, params=str(params), out="/proc/asset")
     assert "/proc/asset" in text
+
+
+def test_a_bundled_prior_that_was_deleted_can_be_restored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    assert "git checkout -- priors" in mistake(checks.prepare, PROMPT)
