@@ -1,6 +1,6 @@
 """How fast the CPU rasteriser is.
 
-    python benchmarks/rasterize.py [--repeats 20] [--resolutions 64 128 512] [--counts 1024 ...]
+    python benchmarks/rasterize.py [--rounds 3] [--repeats 7] [--counts 1024 ...] [--resolutions 64]
 
 The scene is that of the feasibility study: Gaussians in a ball of radius .45, scales about .035 at
 4,096 of them and falling with the cube root of their number, opacity .1, seen by 4 cameras at
@@ -12,8 +12,10 @@ of everything. Beside each time stand its ratios to
   writes the pictures; going back it reads pictures' gradients and Gaussians and writes the
   Gaussians' gradients) at the copying speed measured in this run.
 
-On a machine that others use, look at the load, at the best rather than the median, and at the
-processor time that one thread alone takes: other people's work does not count there.
+On a machine that others use, take more rounds (each visits every size once) and give it patience:
+each visit then waits up to so many seconds for a moment in which nothing else runs (Linux). Look at
+the best rather than the median, and at the processor time that one thread alone takes: other
+people's work does not count there.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import torch
@@ -47,6 +50,8 @@ STUDY = {  # ms forward, forward and backward: the feasibility study's machine, 
 }
 FLOATS_IN = 3 + 4 + 3 + 1 + 3  # means, quats, scales, opacities, colors
 CHANNELS = 4 + 1  # r, g, b, depth, alpha
+
+Times = tuple[float, float]  # forward, forward and backward
 
 
 def ball(count: int) -> dict[str, Tensor]:
@@ -90,10 +95,10 @@ def measure(
     backend: str,
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[list[float], list[float]]:
-    """Milliseconds of the forward pass, and of both, one number a repeat."""
+) -> list[Times]:
+    """Milliseconds of the forward pass, and of both, one pair a repeat."""
     viewmats, Ks = ring(resolution)
-    forward, both = [], []
+    times = []
     for _ in range(repeats + 1):
         for value in scene.values():
             value.grad = None
@@ -111,20 +116,28 @@ def measure(
         torch.autograd.backward(
             [renders, alphas], [torch.ones_like(renders), torch.ones_like(alphas)]
         )
-        forward.append((middle - start) * 1e3)
-        both.append((clock() - start) * 1e3)
-    return forward[1:], both[1:]  # the first one may compile, or read the cache of compiled code
+        times.append(((middle - start) * 1e3, (clock() - start) * 1e3))
+    return times[1:]  # the first one may compile, or read the cache of compiled code
 
 
-def processor_time(scene: dict[str, Tensor], resolution: int, repeats: int) -> tuple[float, float]:
-    """Milliseconds of processor time with one thread, best of the repeats."""
+def processor_time(scene: dict[str, Tensor], resolution: int, repeats: int) -> list[Times]:
+    """Milliseconds of processor time with one thread."""
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        forward, both = measure(scene, resolution, "cpu", repeats, time.thread_time)
+        return measure(scene, resolution, "cpu", repeats, time.thread_time)
     finally:
         numba.set_num_threads(threads)
-    return min(forward), min(both)
+
+
+def wait_for_quiet(patience: float) -> None:
+    """Return when this is the only process that runs, or when patience is at its end."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        running = Path("/proc/loadavg").read_text().split()[3]
+        if running.startswith("1/"):
+            return
+        time.sleep(0.05)
 
 
 def copy_speed() -> float:
@@ -141,7 +154,7 @@ def copy_speed() -> float:
     return 2 * source.numel() * 4 / best
 
 
-def floor_ms(count: int, resolution: int, speed: float) -> tuple[float, float]:
+def floor_ms(count: int, resolution: int, speed: float) -> Times:
     gaussians = count * FLOATS_IN * 4
     pictures = CAMERAS * resolution**2 * CHANNELS * 4
     forward = gaussians + pictures
@@ -153,7 +166,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--counts", type=int, nargs="+", default=[1024, 4096, 20000, 100000])
     parser.add_argument("--resolutions", type=int, nargs="+", default=[64, 128, 512])
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=7, help="a round and size")
+    parser.add_argument("--patience", type=float, default=0.0, help="seconds, for each visit")
     parser.add_argument(
         "--dense-entries",
         type=float,
@@ -162,40 +177,56 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    speed = copy_speed()
+    sizes = [(n, r) for n in arguments.counts for r in arguments.resolutions]
+    scenes = {count: ball(count) for count in arguments.counts}
+    ours: dict[tuple[int, int], list[Times]] = {size: [] for size in sizes}
+    alone: dict[tuple[int, int], list[Times]] = {size: [] for size in sizes}
+    dense: dict[tuple[int, int], list[Times]] = {size: [] for size in sizes}
+    speed, loads = 0.0, []
+    for _ in range(arguments.rounds):
+        speed = max(speed, copy_speed())
+        for count, resolution in sizes:
+            scene, size = scenes[count], (count, resolution)
+            wait_for_quiet(arguments.patience)
+            ours[size] += measure(scene, resolution, "cpu", arguments.repeats)
+            alone[size] += processor_time(scene, resolution, 3)
+            if count * resolution**2 * CAMERAS <= arguments.dense_entries:
+                dense[size] += measure(scene, resolution, "reference", 1)
+            loads.append(os.getloadavg()[0])
+
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{numba.get_num_threads()} threads, torch {torch.__version__}, numba {numba.__version__}; "
-        f"copying {speed / 1e9:.1f} GB/s (read and written); load {os.getloadavg()[0]:.1f}\n"
-        f"{CAMERAS} cameras, RGB + expected depth; ms forward / forward and backward, "
-        f"of {arguments.repeats} repeats\n"
+        f"{platform.machine()}, {os.cpu_count()} cores, {numba.get_num_threads()} threads, "
+        f"torch {torch.__version__}, numba {numba.__version__}; copying {speed / 1e9:.1f} GB/s "
+        f"(read and written); load {min(loads):.1f} to {max(loads):.1f}\n"
+        f"{CAMERAS} cameras, RGB + expected depth; ms forward / forward and backward, of "
+        f"{arguments.rounds} x {arguments.repeats}\n"
     )
     titles = ["Gaussians", "pixels", "best", "median", "one thread", "study"]
-    titles += ["dense / ours", "ours / floor", "load"]
+    titles += ["dense / ours", "ours / floor"]
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
-    for count in arguments.counts:
-        scene = ball(count)
-        for resolution in arguments.resolutions:
-            times = measure(scene, resolution, "cpu", arguments.repeats)
-            load = os.getloadavg()[0]
-            best = min(times[0]), min(times[1])
-            dense = "-"
-            if count * resolution**2 * CAMERAS <= arguments.dense_entries:
-                slow = measure(scene, resolution, "reference", 2)
-                dense = pair(min(slow[0]) / best[0], min(slow[1]) / best[1], 0)
-            floor = floor_ms(count, resolution, speed)
-            cells = [
-                *(str(count), str(resolution), pair(*best)),
-                pair(statistics.median(times[0]), statistics.median(times[1])),
-                pair(*processor_time(scene, resolution, max(3, arguments.repeats // 2))),
-                pair(*STUDY[count, resolution]) if (count, resolution) in STUDY else "-",
-                *(dense, pair(best[0] / floor[0], best[1] / floor[1], 0), f"{load:.1f}"),
-            ]
-            print(f"| {' | '.join(cells)} |", flush=True)
+    for size in sizes:
+        best, floor = fastest(ours[size]), floor_ms(*size, speed)
+        cells = [
+            *(str(size[0]), str(size[1]), pair(best)),
+            pair(tuple(statistics.median(column) for column in zip(*ours[size], strict=True))),
+            pair(fastest(alone[size])),
+            pair(STUDY[size]) if size in STUDY else "-",
+            pair(ratio(fastest(dense[size]), best), 0) if dense[size] else "-",
+            pair(ratio(best, floor), 0),
+        ]
+        print(f"| {' | '.join(cells)} |")
 
 
-def pair(forward: float, both: float, digits: int = 1) -> str:
-    return f"{forward:.{digits}f} / {both:.{digits}f}"
+def fastest(times: list[Times]) -> Times:
+    return min(forward for forward, _ in times), min(both for _, both in times)
+
+
+def ratio(a: Times, b: Times) -> Times:
+    return a[0] / b[0], a[1] / b[1]
+
+
+def pair(times: tuple[float, ...], digits: int = 1) -> str:
+    return " / ".join(f"{time:.{digits}f}" for time in times)
 
 
 if __name__ == "__main__":
