@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,24 @@ def make(prefect, params):
     def run(out: Path, prompt: str = PROMPT, seed: int = 0, **options):
         from flows.dream import dream
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # a second one only waits for the first in networks this small
-        try:
+        with single_thread():
             return dream(prompt, seed, params=str(params), out=str(out), bars=False, **options)
-        finally:
-            torch.set_num_threads(threads)
 
     return run
+
+
+@contextmanager
+def single_thread():
+    """A second thread only waits for the first in networks this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with single_thread():
+        yield
