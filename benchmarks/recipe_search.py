@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-METRICS = ("category", "colour", "accessory", "view", "view_exact")
+METRICS = ("category", "colour", "accessory", "view", "view_exact", "multi_face")
 
 
 def main() -> None:
@@ -47,7 +47,10 @@ def main() -> None:
 
 def table(results: list[dict[str, Any]]) -> str:
     """A Markdown table: mean of every metric for each recipe, and seconds an asset."""
-    lines = ["| recipe | runs | " + " | ".join(METRICS) + " | seconds |", "|---" * 8 + "|"]
+    lines = [
+        "| recipe | runs | " + " | ".join(METRICS) + " | seconds |",
+        "|---" * (len(METRICS) + 3) + "|",
+    ]
     for recipe in dict.fromkeys(result["recipe"] for result in results):
         mine = [result for result in results if result["recipe"] == recipe]
         cells = [recipe, str(len(mine))]
@@ -121,6 +124,7 @@ def _work(gpu: str, todo: Any, finished: Any, out: Path, deadline: float) -> Non
 def _dream(job: dict[str, Any], out: Path) -> dict[str, Any]:
     """Both stages, the judge's scores after each, and a strip of eight views after each."""
     from stabledreamer_core.config import load_config
+    from stabledreamer_core.metrics import evaluate
     from stabledreamer_core.stage import pick_device, run_stage
 
     config = load_config(overrides=job["set"])
@@ -136,44 +140,11 @@ def _dream(job: dict[str, Any], out: Path) -> dict[str, Any]:
             )
             splats = finished.splats
             result["seconds"] += finished.record["seconds"]
-            scores = _scores(splats, job["prompt"], device)
+            scores = evaluate(splats, job["prompt"], config.evaluate, device)
             result |= {"metrics": scores, f"metrics{number}": scores}
             result[f"peak_memory_bytes{number}"] = finished.record["peak_memory_bytes"]
             _write_strip(splats, out / _strip_name(job, number), device)
     return result
-
-
-def _scores(splats: Any, prompt: str, device: Any) -> dict[str, float | None]:
-    """The judge's opinion of eight views on a grey background, without the slower measures."""
-    import torch
-
-    from stabledreamer_core.cameras import around
-    from stabledreamer_core.rendering import render_chunks
-    from toybox.captions import parse
-    from toybox.catalogue import CATEGORIES
-    from toybox.judge import load_judge
-
-    toy = parse(prompt).toy
-    assert toy is not None, prompt
-    judge = load_judge(device=device)
-    views = around(8, 15.0, 3.2, 40.0, 128)
-    renders = [r for r, _ in render_chunks(splats, views, (0.6, 0.6, 0.6), device)]
-    answers = judge(torch.cat(renders).permute(0, 3, 1, 2))
-    truth = {"category": toy.category, "colour": toy.colour, "accessory": toy.accessory or "none"}
-    scores: dict[str, float | None] = {
-        name: _share(getattr(answers, name), getattr(judge.labels, name).index(value))
-        for name, value in truth.items()
-    }
-    off = (answers.view.argmax(1).cpu() - torch.arange(8) + 4) % 8 - 4
-    scores["view"] = (off.abs() <= 1).float().mean().item()
-    scores["view_exact"] = (off == 0).float().mean().item()
-    if not CATEGORIES[toy.category].has_front:
-        scores["view"] = scores["view_exact"] = None
-    return scores
-
-
-def _share(probabilities: Any, index: int) -> float:
-    return float((probabilities.argmax(1) == index).float().mean())
 
 
 def _strip_name(job: dict[str, Any], number: int) -> str:
@@ -186,20 +157,11 @@ def _write_strip(splats: Any, path: Path, device: Any) -> None:
     import torch
 
     from stabledreamer_core.cameras import around
-    from stabledreamer_core.gaussians import activate
-    from stabledreamer_core.rasterize import rasterization
+    from stabledreamer_core.rendering import render_chunks, to_bytes
 
-    views = around(8, 15.0, 3.2, 40.0, 96).to(device)
-    with torch.no_grad():
-        renders, _, _ = rasterization(
-            **{key: value.to(device) for key, value in activate(splats).items()},
-            viewmats=views.viewmats,
-            Ks=views.Ks,
-            width=96,
-            height=96,
-            backgrounds=torch.full((8, 3), 0.6, device=device),
-        )
-    strip = renders.clamp(0, 1).mul(255).byte().permute(1, 0, 2, 3).reshape(96, 8 * 96, 3)
+    views = around(8, 15.0, 3.2, 40.0, 96)
+    renders = torch.cat([r for r, _ in render_chunks(splats, views, (0.6, 0.6, 0.6), device)])
+    strip = to_bytes(renders).permute(1, 0, 2, 3).reshape(96, 8 * 96, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
     imageio.imwrite(path, strip.cpu().numpy())
 
