@@ -28,8 +28,6 @@ def begin(
     start: Splats,
     device: torch.device,
     resume: tuple[int, dict[str, Tensor]] | None,
-    seed: int,
-    name: str,
 ) -> tuple[
     Any, density_control.Optimizers, density_control.GradientGrowth | None, Target | None, int
 ]:

@@ -77,7 +77,7 @@ def optimize(
     Returns:
         The scene, and the loss of every step run here.
     """
-    params, optimizers, growth, target, first = begin(stage, start, device, resume, seed, name)
+    params, optimizers, growth, target, first = begin(stage, start, device, resume)
     losses: list[Tensor] = []
     began = saved = time.monotonic()
     for step in range(first, stage.iterations):
