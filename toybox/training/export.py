@@ -12,6 +12,7 @@ import torch
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
+from stabledreamer_core.priors import write_manifest
 
 KEPT = ("README.md", "figures.json")
 
@@ -36,6 +37,7 @@ def _save(pipeline: Any, folder: Path) -> None:
     path = folder / "text_encoder" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n")
+    write_manifest(folder)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
