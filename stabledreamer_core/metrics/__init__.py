@@ -31,12 +31,6 @@ from torch import Tensor
 from stabledreamer_core.cameras import orbit
 from stabledreamer_core.gaussians import Splats
 from stabledreamer_core.metrics.judged import judged_figures
-from stabledreamer_core.metrics.surfaces import (
-    ALL_TURNS_DEG,
-    SMALL_TURNS_DEG,
-    chamfer,
-    load_surface,
-)
 from stabledreamer_core.output_config import Evaluate
 from stabledreamer_core.rendering import render_chunks
 
@@ -106,6 +100,12 @@ def toy_chamfer(mesh_path: Path, asked: Parsed, samples: int) -> float | None:
     Raises:
         UserError: the mesh cannot be read.
     """
+    from stabledreamer_core.metrics.surfaces import (  # needs open3d: where meshes are made
+        ALL_TURNS_DEG,
+        SMALL_TURNS_DEG,
+        chamfer,
+        load_surface,
+    )
     from toybox.catalogue import CATEGORIES, all_toys
     from toybox.mesh import true_mesh
 
