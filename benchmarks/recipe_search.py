@@ -1,11 +1,12 @@
 """Try recipes on many prompts at once, on every GPU (or the CPU), and score them with the judge.
 
-    python -m benchmarks.recipe_search benchmarks/recipe_search.yaml --out outputs/search
+    python -m benchmarks.recipe_search benchmarks/recipe_search.yaml --out outputs/search --batch 20
 
-The YAML file lists `prompts`, `seeds` and `recipes` (a name and a list of `a.b=c` overrides of
-params.yaml). Every (recipe, prompt, seed) is one job of the ordinary stage code; workers take jobs
-from a queue, results.jsonl grows by one line a job, and a run that is started again does only what
-is missing. At the end (and at --minutes) it prints a table and writes one contact sheet a recipe.
+The YAML file lists `prompts` (or names a prompt file), `seeds` and `recipes` (a name and a list of
+`a.b=c` overrides of params.yaml). Objects of one recipe are optimised in batches by the ordinary
+stage code; workers take batches from a queue, results.jsonl grows by one line an object, and a run
+that is started again does only what is missing. At the end (and at --minutes) it prints a table
+and writes one contact sheet a recipe. With --keep the Gaussians stay, as PLY files.
 """
 
 import argparse
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1, help="processes a GPU")
+    parser.add_argument("--batch", type=int, default=1, help="objects optimised together")
+    parser.add_argument("--keep", action="store_true", help="keep the Gaussians (plys/)")
     parser.add_argument("--minutes", type=float, default=1e9, help="take no new job after this")
     parser.add_argument("--only", nargs="*", help="names of recipes")
     arguments = parser.parse_args()
@@ -38,7 +41,9 @@ def main() -> None:
     jobs = _jobs(yaml.safe_load(arguments.file.read_text()), arguments.only)
     done = {_key(result) for result in _results(arguments.out)}
     jobs = [job for job in jobs if _key(job) not in done]
-    _run_all(jobs, arguments.out, arguments.workers, began + 60 * arguments.minutes)
+    batches = _batches(jobs, arguments.batch)
+    deadline = began + 60 * arguments.minutes
+    _run_all(batches, arguments.out, arguments.workers, arguments.keep, deadline)
     results = _results(arguments.out)
     print(f"{len(results)} results, {time.monotonic() - began:.0f} s")
     print(table(results))
@@ -63,13 +68,28 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def _jobs(search: dict[str, Any], only: list[str] | None) -> list[dict[str, Any]]:
+    prompts = search["prompts"]
+    if isinstance(prompts, str):
+        prompts = yaml.safe_load(Path(prompts).read_text())["prompts"]
     return [
         {"recipe": name, "set": overrides or [], "prompt": prompt, "seed": seed}
         for name, overrides in search["recipes"].items()
         if not only or name in only
         for seed in search["seeds"]
-        for prompt in search["prompts"]
+        for prompt in prompts
     ]
+
+
+def _batches(jobs: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
+    """Jobs of one recipe together, at most `size` of them."""
+    batches: list[list[dict[str, Any]]] = []
+    for job in jobs:
+        last = batches[-1] if batches else []
+        if last and last[0]["recipe"] == job["recipe"] and len(last) < size:
+            last.append(job)
+        else:
+            batches.append([job])
+    return batches
 
 
 def _key(job: dict[str, Any]) -> tuple[str, str, int]:
@@ -81,7 +101,9 @@ def _results(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _run_all(jobs: list[dict[str, Any]], out: Path, workers: int, deadline: float) -> None:
+def _run_all(
+    batches: list[list[dict[str, Any]]], out: Path, workers: int, keep: bool, deadline: float
+) -> None:
     import torch
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(
@@ -90,11 +112,13 @@ def _run_all(jobs: list[dict[str, Any]], out: Path, workers: int, deadline: floa
     gpus = names.split(",")
     context = multiprocessing.get_context("spawn")
     todo, finished = context.Queue(), context.Queue()
-    for job in jobs:
-        todo.put(job)
+    for batch in batches:
+        todo.put(batch)
     processes = [
-        context.Process(target=_work, args=(gpus[index % len(gpus)], todo, finished, out, deadline))
-        for index in range(min(workers * len(gpus), len(jobs)))
+        context.Process(
+            target=_work, args=(gpus[index % len(gpus)], todo, finished, out, keep, deadline)
+        )
+        for index in range(min(workers * len(gpus), len(batches)))
     ]
     for process in processes:
         process.start()
@@ -108,48 +132,55 @@ def _run_all(jobs: list[dict[str, Any]], out: Path, workers: int, deadline: floa
             log.flush()
 
 
-def _work(gpu: str, todo: Any, finished: Any, out: Path, deadline: float) -> None:
+def _work(gpu: str, todo: Any, finished: Any, out: Path, keep: bool, deadline: float) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     while time.monotonic() < deadline:
         try:
-            job = todo.get(timeout=2.0)
+            batch = todo.get(timeout=2.0)
         except queue.Empty:
             return
         try:
-            finished.put(_dream(job, out))
+            for result in _dream(batch, out, keep):
+                finished.put(result)
         except Exception:
-            print(job, traceback.format_exc(), flush=True)
+            print(batch[0], traceback.format_exc(), flush=True)
 
 
-def _dream(job: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Both stages, the judge's scores after each, and a strip of eight views after each."""
+def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, Any]]:
+    """Both stages of a batch, the judge's scores after each, and strips of eight views."""
     from stabledreamer_core.config import load_config
+    from stabledreamer_core.gaussians import save_ply
     from stabledreamer_core.metrics import evaluate
-    from stabledreamer_core.stage import pick_device, run_stage
+    from stabledreamer_core.stage import pick_device, run_stages
 
-    config = load_config(overrides=job["set"])
+    config = load_config(overrides=jobs[0]["set"])
     device = pick_device(config.device)
-    splats, result = None, {**job, "seconds": 0.0}
-    with tempfile.TemporaryDirectory() as work:
-        for number in (1, 2):
-            stage = (config.stage1, config.stage2)[number - 1]
-            if number == 2 and stage.iterations == 0:
-                break
-            finished = run_stage(
-                config, number, job["prompt"], job["seed"], Path(work) / str(number), splats
-            )
-            splats = finished.splats
-            result["seconds"] += finished.record["seconds"]
-            scores = evaluate(splats, job["prompt"], config.evaluate, device)
+    prompts, seeds = [job["prompt"] for job in jobs], [job["seed"] for job in jobs]
+    results = [{**job, "batch": len(jobs), "seconds": 0.0} for job in jobs]
+    scenes: list[Any] | None = None
+    for number in (1, 2):
+        if (config.stage1, config.stage2)[number - 1].iterations == 0:
+            break
+        with tempfile.TemporaryDirectory() as work:
+            finished = run_stages(config, number, prompts, seeds, Path(work), scenes)
+        scenes = [stage.splats for stage in finished]
+        for result, stage in zip(results, finished, strict=True):
+            scores = evaluate(stage.splats, result["prompt"], config.evaluate, device)
             result |= {"metrics": scores, f"metrics{number}": scores}
-            result[f"peak_memory_bytes{number}"] = finished.record["peak_memory_bytes"]
-            _write_strip(splats, out / _strip_name(job, number), device)
-    return result
+            result["seconds"] += stage.record["seconds"] / len(jobs)
+            result[f"loss{number}"] = stage.record["final_loss"]
+            result[f"peak_memory_bytes{number}"] = stage.record["peak_memory_bytes"]
+            _write_strip(stage.splats, out / _name(result, "strips", f"-{number}.png"), device)
+            if keep:
+                path = out / _name(result, "plys", f"-{number}.ply")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_ply(stage.splats, path)
+    return results
 
 
-def _strip_name(job: dict[str, Any], number: int) -> str:
+def _name(job: dict[str, Any], folder: str, ending: str) -> str:
     slug = "-".join(job["prompt"].split()[1:])
-    return f"strips/{job['recipe']}/{slug}-s{job['seed']}-{number}.png"
+    return f"{folder}/{job['recipe']}/{slug}-s{job['seed']}{ending}"
 
 
 def _write_strip(splats: Any, path: Path, device: Any) -> None:
@@ -176,7 +207,7 @@ def _sheets(results: list[dict[str, Any]], out: Path) -> None:
         for result in results:
             if result["recipe"] != recipe or result["seed"] != results[0]["seed"]:
                 continue
-            strips = [out / _strip_name(result, number) for number in (1, 2)]
+            strips = [out / _name(result, "strips", f"-{number}.png") for number in (1, 2)]
             rows.append(np.hstack([imageio.imread(path) for path in strips if path.exists()]))
         if rows:
             imageio.imwrite(out / f"sheet-{recipe}.png", np.vstack(rows))

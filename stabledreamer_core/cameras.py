@@ -83,14 +83,15 @@ def sample_orbit(
     count: int,
     elevation_deg: tuple[float, float],
     distance: tuple[float, float],
-    fov_deg: float,
-    resolution: int,
     generator: torch.Generator,
-) -> Views:
-    """Random cameras, stratified in azimuth: one in each of `count` equal arcs.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random places for `orbit`, stratified in azimuth: one in each of `count` equal arcs.
 
     The arcs start at a random angle, so every azimuth is equally likely; the sine of the
     elevation is uniform between its bounds, so every direction of the band is.
+
+    Returns:
+        azimuth_deg, elevation_deg, distance: each [count].
     """
     start = torch.rand(1, generator=generator) * 360.0
     jitter = torch.rand(count, generator=generator)
@@ -98,4 +99,4 @@ def sample_orbit(
     low, high = (math.sin(math.radians(bound)) for bound in elevation_deg)
     elevation = torch.asin(low + (high - low) * torch.rand(count, generator=generator))
     distances = distance[0] + (distance[1] - distance[0]) * torch.rand(count, generator=generator)
-    return orbit(azimuth_deg, torch.rad2deg(elevation), distances, fov_deg, resolution)
+    return azimuth_deg, torch.rad2deg(elevation), distances

@@ -154,6 +154,8 @@ class Stage(Section):
     guidance_scale: float = Field(ge=1.0, le=1000.0)
     """s in uncond + s (cond - uncond)."""
     guidance_rescale: float = Fraction
+    guidance_interval: Pair
+    """Noise levels that are guided; at others the conditional prediction alone is asked for."""
     weighting: Literal["sds", "uniform", "x0"]
     """w(t), by name (distillation.l2_weight)."""
     x0_limit: Literal["none", "clamp", "dynamic"]
@@ -169,6 +171,12 @@ class Stage(Section):
     adam_betas: Pair
     density: Density
     regularizers: Regularizers
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Stage":
+        if not 0.0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1.0:
+            raise ValueError("guidance_interval must be [low, high] within [0, 1]")
+        return self
 
 
 class Checkpoint(Section):

@@ -51,28 +51,38 @@ def split_largest(splats: Splats, count: int) -> Splats:
 
 @torch.no_grad()
 def relocate_dead(
-    params: Params, optimizers: Optimizers, dead_opacity: float, generator: torch.Generator
+    params: Params,
+    optimizers: Optimizers,
+    dead_opacity: float,
+    generators: list[torch.Generator],
 ) -> int:
     """Move every Gaussian of too little opacity onto a living one; returns how many moved.
+
+    `params` hold the Gaussians of as many objects as there are CPU generators, one object after
+    another; none moves to another object.
 
     A target of opacity o shared by k Gaussians gives each 1 - (1 - o)^(1/k), so that looking
     through their centre shows the same opacity as before (3DGS-MCMC, equation 9), and a share
     k^(-1/3) of each axis, so that together they fill about the old volume. Their Adam moments
     start anew. A mover lands at a random point of its target's ellipsoid.
     """
-    opacities = params["opacities"].sigmoid()
-    dead = (opacities < dead_opacity).nonzero()[:, 0]
-    alive = (opacities >= dead_opacity).nonzero()[:, 0]
-    if len(dead) == 0 or len(alive) == 0:
+    pairs = [
+        _choose_targets(opacities.sigmoid(), dead_opacity, random)
+        for opacities, random in zip(
+            params["opacities"].chunk(len(generators)), generators, strict=True
+        )
+    ]
+    each = len(params["opacities"]) // len(generators)
+    dead = torch.cat([dead + index * each for index, (dead, _, _) in enumerate(pairs)])
+    target = torch.cat([target + index * each for index, (_, target, _) in enumerate(pairs)])
+    offsets = torch.cat([offsets for _, _, offsets in pairs])
+    if len(dead) == 0:
         return 0
-    weights = opacities[alive].cpu().double()
-    drawn = torch.multinomial(weights, len(dead), replacement=True, generator=generator)
-    offsets = torch.randn(len(dead), 3, generator=generator).to(opacities.device)
-    target = alive[drawn.to(alive.device)]
 
     touched, sharers = target.unique(return_counts=True)
+    opacities = params["opacities"][touched].sigmoid()
     share = (sharers + 1).to(opacities)
-    shared = (1 - (1 - opacities[touched].clamp(max=0.999)) ** (1 / share)).clamp(1e-4, 0.999)
+    shared = (1 - (1 - opacities.clamp(max=0.999)) ** (1 / share)).clamp(1e-4, 0.999)
     params["opacities"][touched] = torch.logit(shared)
     old_scales = params["scales"][target].exp()
     params["scales"][touched] -= share.log()[:, None] / 3
@@ -85,6 +95,22 @@ def relocate_dead(
                 value[dead] = 0.0
                 value[touched] = 0.0
     return len(dead)
+
+
+def _choose_targets(
+    opacities: Tensor, dead_opacity: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One object's dead, the living one each moves to, and where in its ellipsoid [dead, 3]."""
+    dead = (opacities < dead_opacity).nonzero()[:, 0]
+    alive = (opacities >= dead_opacity).nonzero()[:, 0]
+    if len(alive) == 0:
+        dead = dead[:0]
+    if len(dead) == 0:
+        return dead, dead, opacities.new_zeros(0, 3)
+    weights = opacities[alive].cpu().double()
+    drawn = torch.multinomial(weights, len(dead), replacement=True, generator=generator)
+    offsets = torch.randn(len(dead), 3, generator=generator).to(opacities.device)
+    return dead, alive[drawn.to(alive.device)], offsets
 
 
 class GradientGrowth:

@@ -42,35 +42,54 @@ def one_step_denoised(x_t: Tensor, eps_hat: Tensor, abar: Tensor) -> Tensor:
     return (x_t - (1 - abar).sqrt() * eps_hat) / abar.sqrt()
 
 
+def guidance_scales(
+    timesteps: Tensor, length: int, scale: float, interval: tuple[float, float]
+) -> Tensor:
+    """[B] guidance scale of each sample: `scale` within the interval of noise levels, 1 outside.
+
+    Guidance matters at middle noise levels and costs a second call of the prior at all of them
+    (Kynkaanniemi et al. 2024, "Applying guidance in a limited interval").
+
+    Args:
+        timesteps: [B] in [0, length). interval: fractions of the schedule, both ends within.
+    """
+    level = timesteps.to(torch.float64) / length
+    within = (level >= interval[0]) & (level <= interval[1])
+    return torch.where(within, scale, 1.0)
+
+
 def guided_eps(
     predict_eps: PredictEps,
     x_t: Tensor,
     timesteps: Tensor,
     cond: Tensor,
     uncond: Tensor,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     guidance_rescale: float = 0.0,
 ) -> Tensor:
     """Classifier-free guidance (Ho & Salimans 2022): uncond + s (cond - uncond).
 
     Args:
         x_t: [B, ...]; timesteps: [B]; cond, uncond: [B, L, D] text embeddings.
-        guidance_scale: s; 1 asks for the conditional prediction alone (one call, not two).
+        guidance_scale: s, one or [B]; samples with 1 ask for the conditional prediction alone
+            (one call, not two).
         guidance_rescale: phi in [0, 1] of Lin et al. 2023 (equations 15 and 16): how far the
             standard deviation is brought back to the conditional prediction's.
     """
-    if guidance_scale == 1.0:
-        return predict_eps(x_t, timesteps, cond)
+    scales = torch.as_tensor(guidance_scale, device=x_t.device).expand(len(x_t))
+    rows = (scales != 1.0).nonzero()[:, 0]
     both = predict_eps(
-        x_t.repeat(2, *[1] * (x_t.ndim - 1)), timesteps.repeat(2), torch.cat([uncond, cond])
+        torch.cat([x_t[rows], x_t]),
+        torch.cat([timesteps[rows], timesteps]),
+        torch.cat([uncond.expand_as(cond)[rows], cond]),
     )
-    eps_uncond, eps_cond = both.chunk(2)
-    eps_hat = eps_uncond + guidance_scale * (eps_cond - eps_uncond)
+    eps_uncond, eps_cond = both.split([len(rows), len(x_t)])
+    guided = eps_uncond + per_sample(scales[rows], x_t) * (eps_cond[rows] - eps_uncond)
     if guidance_rescale > 0.0:
         axes = tuple(range(1, x_t.ndim))
-        rescaled = eps_hat * (eps_cond.std(axes, keepdim=True) / eps_hat.std(axes, keepdim=True))
-        eps_hat = torch.lerp(eps_hat, rescaled, guidance_rescale)
-    return eps_hat
+        ratio = eps_cond[rows].std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+        guided = torch.lerp(guided, guided * ratio, guidance_rescale)
+    return eps_cond.index_copy(0, rows, guided)
 
 
 def limit_x0(x0_hat: Tensor, limit: str, quantile: float = 0.95) -> Tensor:

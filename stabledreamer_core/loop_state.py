@@ -1,6 +1,5 @@
 """What the stage loop carries from step to step, and its form as named tensors for resuming."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,33 +8,31 @@ from torch import Tensor
 from stabledreamer_core import density as density_control
 from stabledreamer_core.cameras import Views
 from stabledreamer_core.config import Stage
+from stabledreamer_core.draw import Target
 from stabledreamer_core.gaussians import KEYS, Splats
-
-
-@dataclass
-class Target:
-    """Views and what the renders are pulled towards; kept for `target_reuse` steps."""
-
-    views: Views
-    backgrounds: Tensor  # [C, 3]
-    timesteps: Tensor  # [C]
-    weight: Tensor  # [C]
-    x0_hat: Tensor | None = None  # like the prior's x
 
 
 def begin(
     stage: Stage,
-    start: Splats,
+    starts: list[Splats],
     device: torch.device,
     resume: tuple[int, dict[str, Tensor]] | None,
 ) -> tuple[
     Any, density_control.Optimizers, density_control.GradientGrowth | None, Target | None, int
 ]:
-    """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step."""
+    """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step.
+
+    Raises:
+        ValueError: the density strategy "default" is asked for more than one object.
+    """
+    if stage.density.strategy == "default" and len(starts) > 1:
+        raise ValueError("the density strategy default changes each object's size: one at a time")
     first, tensors = resume or (0, {})
-    source = {key: tensors.get(key, start[key]) for key in KEYS}
-    if not resume:
-        source = density_control.split_largest(source, stage.density.start_count)
+    if resume:
+        source = {key: tensors[key] for key in KEYS}
+    else:
+        split = [density_control.split_largest(s, stage.density.start_count) for s in starts]
+        source = {key: torch.cat([scene[key] for scene in split]) for key in KEYS}
     params = torch.nn.ParameterDict(
         {key: torch.nn.Parameter(source[key].detach().to(device).clone()) for key in KEYS}
     )

@@ -1,6 +1,9 @@
-"""The stage loop: the same for both stages, whatever the prior.
+"""The stage loop: the same for both stages, whatever the prior, for one object or a batch of them.
 
 render -> x -> x_t -> x0_hat -> 1/2 w || x - x0_hat ||^2 -> Adam on the Gaussians
+
+B objects of N Gaussians each lie one after another in tensors of B N rows; C views of each give
+batches of B C images. On a laptop B is 1.
 """
 
 import time
@@ -12,25 +15,26 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core import density as density_control
-from stabledreamer_core.annealing import learning_rate, sample_timesteps, timestep_range
-from stabledreamer_core.cameras import Views, sample_orbit
+from stabledreamer_core.annealing import learning_rate
+from stabledreamer_core.cameras import Views
 from stabledreamer_core.config import Stage
 from stabledreamer_core.distillation import (
     add_noise,
+    guidance_scales,
     guided_eps,
     l2_loss,
-    l2_weight,
     limit_x0,
     one_step_denoised,
 )
+from stabledreamer_core.draw import Target, draw_noise, draw_target
 from stabledreamer_core.gaussians import KEYS, Splats, activate
-from stabledreamer_core.loop_state import Target, begin, state_tensors
+from stabledreamer_core.loop_state import begin, state_tensors
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.priors.sampling import multi_step
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.regularizers import regularization
 from stabledreamer_core.seeds import derive_seed, generator
-from stabledreamer_core.views import view_index
+from stabledreamer_core.views import VOCABULARIES, view_index
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Progress:
 
     step: int  # steps done
     iterations: int
-    loss: float
+    loss: float  # mean over the objects
     seconds: float  # in this process
 
 
@@ -49,12 +53,12 @@ SaveState = Callable[[int, dict[str, Tensor]], None]
 
 def optimize(
     stage: Stage,
-    start: Splats,
+    starts: list[Splats],
     prior: Prior,
     embeddings: Tensor,
     uncond: Tensor,
     *,
-    seed: int,
+    seeds: list[int],
     name: str,
     device: torch.device,
     resume: tuple[int, dict[str, Tensor]] | None = None,
@@ -62,22 +66,30 @@ def optimize(
     save_every_seconds: float = 30.0,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
-) -> tuple[Splats, list[float]]:
-    """Optimise Gaussians against a prior for `stage.iterations` steps.
+) -> tuple[list[Splats], Tensor]:
+    """Optimise the Gaussians of B objects against a prior for `stage.iterations` steps.
 
     Args:
-        start: the scene to begin with (gaussians.py).
-        embeddings: [V, L, D], one for each of the stage's view words; uncond: [1, L, D].
-        seed, name: every random number derives from them and the step.
+        starts: the scenes to begin with (gaussians.py), all of one size.
+        embeddings: [B, V, L, D], one for each of the stage's view words; uncond: [1, L, D].
+        seeds, name: every random number of an object derives from its seed, the name and the step.
         resume: (step, tensors) that `save` was given; the result has the same bits on a CPU as
             if the run had never stopped.
         save: called about every `save_every_seconds`.
         observe: called at every step with the tensors of that step (the SDS debugger).
 
     Returns:
-        The scene, and the loss of every step run here.
+        The scenes, and the losses [steps run here, B]: each object's L2 loss, and the
+        regularisers' mean over the objects.
+
+    Raises:
+        ValueError: the numbers of starts, seeds and embeddings differ, or the density strategy
+            "default" is asked for more than one object.
     """
-    params, optimizers, growth, target, first = begin(stage, start, device, resume)
+    count = len(seeds)
+    if not count == len(starts) == len(embeddings):
+        raise ValueError(f"{len(starts)} scenes, {count} seeds, {len(embeddings)} embeddings")
+    params, optimizers, growth, target, first = begin(stage, starts, device, resume)
     losses: list[Tensor] = []
     began = saved = time.monotonic()
     for step in range(first, stage.iterations):
@@ -85,44 +97,38 @@ def optimize(
 
         # 1. Views: new ones, or those whose target is still in use.
         if target is None or step % stage.target_reuse == 0:
-            target = _draw(stage, prior, step, seed, name, device)
+            target = draw_target(stage, prior.alphas_cumprod, step, seeds, name)
 
         # 2. Render.
         gaussians = activate(params)
-        colors, alphas, depth, meta = _render(gaussians, target, stage.resolution)
+        colors, alphas, depth, meta = render(gaussians, target, count)
         x = prior.encode(colors.permute(0, 3, 1, 2))
 
         # 3. The target: noise the render and denoise it.
         if target.x0_hat is None:
-            noise = torch.randn(x.shape, generator=generator(seed, name, step, "noise"))
-            cond = embeddings[_prompt_indices(target.views, stage.view_words)]
-            target.x0_hat = denoise(
-                stage, prior, x.detach(), noise.to(x), target.timesteps, cond, uncond
-            )
+            noise = draw_noise(x, step, seeds, name)
+            cond = embeddings.flatten(0, 1)[_prompt_rows(target.views, stage.view_words, count)]
+            target.x0_hat = denoise(stage, prior, x.detach(), noise, target.timesteps, cond, uncond)
 
-        # 4. Loss: supervised L2 and the regularisers.
+        # 4. Loss of each object: supervised L2 and the regularisers (their mean).
         per_view = l2_loss(x, target.x0_hat, target.weight)
-        loss = per_view.sum() / x.numel()
+        loss = per_view.reshape(count, -1).sum(1) / (x.numel() // count)
         loss = loss + regularization(stage.regularizers, gaussians, colors, alphas, depth)
 
         # 5. Step.
         if growth:
             growth.before_backward(params, optimizers, step, meta)
-        loss.backward()
+        loss.sum().backward()
         for optimizer in optimizers.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
         # 6. Density control.
         if growth:
-            growth.after_backward(params, optimizers, step, meta, derive_seed(seed, name, step))
+            growth.after_backward(params, optimizers, step, meta, derive_seed(seeds[0], name, step))
         elif density_control.is_due(stage.density, step, stage.iterations):
-            density_control.relocate_dead(
-                params,
-                optimizers,
-                stage.density.dead_opacity,
-                generator(seed, name, step, "relocate"),
-            )
+            randoms = [generator(seed, name, step, "relocate") for seed in seeds]
+            density_control.relocate_dead(params, optimizers, stage.density.dead_opacity, randoms)
 
         # 7. Tell, and keep what is needed to go on.
         losses.append(loss.detach())
@@ -132,11 +138,14 @@ def optimize(
             )
         now = time.monotonic()
         if progress and (device.type == "cpu" or step % 10 == 9 or step + 1 == stage.iterations):
-            progress(Progress(step + 1, stage.iterations, float(losses[-1]), now - began))
+            mean = float(losses[-1].mean())
+            progress(Progress(step + 1, stage.iterations, mean, now - began))
         if save and now - saved > save_every_seconds and step + 1 < stage.iterations:
             save(step + 1, state_tensors(stage, step + 1, params, optimizers, growth, target))
             saved = now
-    return {key: params[key].detach() for key in KEYS}, [float(loss) for loss in losses]
+    parts = {key: params[key].detach().chunk(count) for key in KEYS}
+    scenes = [{key: parts[key][index] for key in KEYS} for index in range(count)]
+    return scenes, torch.stack(losses) if losses else torch.zeros(0, count)
 
 
 @torch.no_grad()
@@ -157,87 +166,59 @@ def denoise(
     abar = prior.alphas_cumprod[timesteps]
     x_t = add_noise(x, noise, abar)
     uncond = uncond.expand_as(cond)
+    scale, interval = stage.guidance_scale, stage.guidance_interval
     if stage.target_steps > 1:
         x0_hat = multi_step(
-            prior, x_t, timesteps, cond, uncond, stage.guidance_scale, stage.target_steps
+            *(prior, x_t, timesteps, cond, uncond, scale, stage.target_steps),
+            guidance_interval=interval,
         )
     else:
+        scales = guidance_scales(timesteps, len(prior.alphas_cumprod), scale, interval)
         eps_hat = guided_eps(
-            prior.predict_eps,
-            x_t,
-            timesteps,
-            cond,
-            uncond,
-            stage.guidance_scale,
-            stage.guidance_rescale,
+            prior.predict_eps, x_t, timesteps, cond, uncond, scales, stage.guidance_rescale
         )
         x0_hat = one_step_denoised(x_t, eps_hat, abar)
     return limit_x0(x0_hat, stage.x0_limit)
 
 
-def _draw(
-    stage: Stage, prior: Prior, step: int, seed: int, name: str, device: torch.device
-) -> Target:
-    """Cameras, backgrounds and timesteps for one step, from (seed, name, step) alone."""
-    random = generator(seed, name, step, "views")
-    cameras = stage.cameras
-    views = sample_orbit(
-        stage.views,
-        cameras.elevation_deg,
-        cameras.distance,
-        cameras.fov_deg,
-        stage.resolution,
-        random,
-    )
-    low, high = timestep_range(
-        stage.annealing.schedule,
-        step / stage.iterations,
-        stage.annealing.t_min,
-        stage.annealing.t_max,
-    )
-    timesteps = sample_timesteps(low, high, stage.views, len(prior.alphas_cumprod), random)
-    timesteps = timesteps.to(device)
-    return Target(
-        views.to(device),
-        _backgrounds(stage.background, stage.views, random).to(device),
-        timesteps,
-        l2_weight(stage.weighting, prior.alphas_cumprod[timesteps]),
-    )
-
-
-def _backgrounds(kind: str, count: int, random: torch.Generator) -> Tensor:
-    """[count, 3]: fixed, or half greys and half colours, so that nothing can hide in them."""
-    fixed = {"white": 1.0, "grey": 0.5, "black": 0.0}
-    if kind in fixed:
-        return torch.full((count, 3), fixed[kind])
-    colors = torch.rand(count, 3, generator=random)
-    grey = torch.rand(count, 1, generator=random) < 0.5
-    return torch.where(grey, colors[:, :1], colors)
-
-
-def _prompt_indices(views: Views, view_words: str) -> list[int]:
-    directions = zip(views.azimuth_deg.tolist(), views.elevation_deg.tolist(), strict=True)
-    return [view_index(azimuth, elevation, view_words) for azimuth, elevation in directions]
-
-
-def _render(
-    gaussians: Splats, target: Target, resolution: int
+def render(
+    gaussians: Splats, target: Target, count: int
 ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
-    """RGB [C, H, W, 3], alpha and expected depth [C, H, W, 1], and the rasteriser's meta."""
+    """RGB [B C, H, W, 3], alpha and expected depth [B C, H, W, 1], and the rasteriser's meta.
+
+    Args:
+        gaussians: activated, of `count` objects one after another.
+    """
+    views = target.views
+
+    def apart(tensor: Tensor) -> Tensor:
+        return tensor if count == 1 else tensor.unflatten(0, (count, -1))
+
     renders, alphas, meta = rasterization(
-        gaussians["means"],
-        gaussians["quats"],
-        gaussians["scales"],
-        gaussians["opacities"],
-        gaussians["colors"],
-        target.views.viewmats,
-        target.views.Ks,
-        width=resolution,
-        height=resolution,
-        backgrounds=target.backgrounds,
+        apart(gaussians["means"]),
+        apart(gaussians["quats"]),
+        apart(gaussians["scales"]),
+        apart(gaussians["opacities"]),
+        apart(gaussians["colors"]),
+        apart(views.viewmats),
+        apart(views.Ks),
+        width=views.resolution,
+        height=views.resolution,
+        backgrounds=apart(target.backgrounds),
         render_mode="RGB+ED",
     )
+    if count > 1:
+        renders, alphas = renders.flatten(0, 1), alphas.flatten(0, 1)
     return renders[..., :3], alphas, renders[..., 3:], meta
+
+
+def _prompt_rows(views: Views, view_words: str, count: int) -> list[int]:
+    """For each view the row of the embeddings [B V, ...] of its object's prompt with its words."""
+    directions = zip(views.azimuth_deg.tolist(), views.elevation_deg.tolist(), strict=True)
+    words = [view_index(azimuth, elevation, view_words) for azimuth, elevation in directions]
+    each = len(words) // count
+    vocabulary = len(VOCABULARIES[view_words])
+    return [index // each * vocabulary + word for index, word in enumerate(words)]
 
 
 def _set_learning_rates(

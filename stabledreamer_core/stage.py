@@ -57,14 +57,38 @@ def run_stage(
     Raises:
         UserError: a prior that cannot be had, or unfinished work of other settings.
     """
+    starts = None if start is None else [start]
+    (result,) = run_stages(
+        config, number, [prompt], [seed], work_dir, starts, progress=progress, observe=observe
+    )
+    return result
+
+
+def run_stages(
+    config: Config,
+    number: int,
+    prompts: list[str],
+    seeds: list[int],
+    work_dir: Path,
+    starts: list[Splats] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    observe: Observe | None = None,
+) -> list[StageResult]:
+    """The same for B objects in one batch, which on a GPU costs little more than one.
+
+    Each comes out as it would alone, up to rounding (on a GPU larger batches sum in other orders).
+
+    Args:
+        prompts, seeds: [B]; starts: [B] scenes of one size, needed by stage 2.
+    """
     stage: Stage = (config.stage1, config.stage2)[number - 1]
     name = f"stage{number}"
     device = pick_device(config.device)
-    if start is None:
-        start = initial_scene(config, seed)
+    if starts is None:
+        starts = [initial_scene(config, seed) for seed in seeds]
 
     # 1. Unfinished work, if it is of these very settings.
-    key = _state_key(config, stage, prompt, seed, start)
+    key = _state_key(config, stage, prompts, seeds, starts)
     found = load_newest_state(work_dir, key)
     resume, spent = None, 0.0
     if found:
@@ -73,7 +97,7 @@ def run_stage(
         for note in notes:
             warnings.warn(note, stacklevel=2)
 
-    # 2. The prior, and the prompt's embeddings for every direction.
+    # 2. The prior, and the prompts' embeddings for every direction.
     prior = load_prior(
         stage.prior,
         revision=stage.revision,
@@ -82,7 +106,8 @@ def run_stage(
         device=device,
         base=ROOT,
     )
-    embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
+    asked = [words for prompt in prompts for words in view_prompts(prompt, stage.view_words)]
+    embeddings = prior.embed([*asked, ""])
 
     # 3. Optimise.
     if device.type == "cuda":
@@ -93,13 +118,13 @@ def run_stage(
         seconds = spent + time.monotonic() - began
         save_state(work_dir, step, tensors, {"key": key, "seconds": f"{seconds:.3f}"})
 
-    splats, losses = optimize(
+    scenes, losses = optimize(
         stage,
-        start,
+        starts,
         prior,
-        embeddings[:-1],
+        embeddings[:-1].unflatten(0, (len(prompts), -1)),
         embeddings[-1:],
-        seed=seed,
+        seeds=seeds,
         name=name,
         device=device,
         resume=resume,
@@ -109,16 +134,24 @@ def run_stage(
         observe=observe,
     )
     seconds = time.monotonic() - began
-    record = {
+    shared = {
         "iterations": stage.iterations,
         "seconds": round(spent + seconds, 3),
         "iterations_per_second": round(len(losses) / max(seconds, 1e-9), 3),
         "peak_memory_bytes": _peak_memory(device),
-        "gaussians": len(splats["means"]),
-        "final_loss": losses[-1] if losses else None,
-        "losses": [round(loss, 6) for loss in losses[:: max(1, len(losses) // 100)]],
     }
-    return StageResult({name: value.cpu() for name, value in splats.items()}, record)
+    if len(prompts) > 1:
+        shared["batch"] = len(prompts)
+    results = []
+    for scene, curve in zip(scenes, losses.T.tolist(), strict=True):
+        record = shared | {
+            "gaussians": len(scene["means"]),
+            "final_loss": curve[-1] if curve else None,
+            "losses": [round(loss, 6) for loss in curve[:: max(1, len(curve) // 100)]],
+        }
+        splats = {name: value.cpu() for name, value in scene.items()}
+        results.append(StageResult(splats, record))
+    return results
 
 
 def initial_scene(config: Config, seed: int) -> Splats:
@@ -129,18 +162,21 @@ def initial_scene(config: Config, seed: int) -> Splats:
     )
 
 
-def _state_key(config: Config, stage: Stage, prompt: str, seed: int, start: Splats) -> str:
+def _state_key(
+    config: Config, stage: Stage, prompts: list[str], seeds: list[int], starts: list[Splats]
+) -> str:
     """A hash of all that determines the stage's result."""
     digest = hashlib.sha256()
     described = {
         "stage": stage.model_dump(),
-        "prompt": prompt,
-        "seed": seed,
+        "prompts": prompts,
+        "seeds": seeds,
         "prior": prior_hash(stage.prior, revision=stage.revision, base=ROOT),
     }
     digest.update(json.dumps(described, sort_keys=True).encode())
-    for name in sorted(start):
-        digest.update(start[name].detach().cpu().contiguous().numpy().tobytes())
+    for start in starts:
+        for name in sorted(start):
+            digest.update(start[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from stabledreamer_core.distillation import (
     add_noise,
+    guidance_scales,
     guided_eps,
     limit_x0,
     one_step_denoised,
@@ -22,6 +23,7 @@ def multi_step(
     guidance_scale: float,
     steps: int,
     x0_limit: str = "none",
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
     """Denoise x_t to x0 in `steps` deterministic DDIM steps (Song et al. 2021, eta = 0).
 
@@ -34,6 +36,7 @@ def multi_step(
         steps: at least 1.
         x0_limit: how each step's x0_hat is kept in range (`distillation.X0_LIMITS`); eps is then
             the one that fits the limited x0_hat.
+        guidance_interval: noise levels that are guided (`distillation.guidance_scales`).
 
     Returns:
         x0 [B, C, H, W], without gradient.
@@ -41,7 +44,8 @@ def multi_step(
     x = x_t.detach()
     now = timesteps
     for k in range(1, steps + 1):
-        eps = guided_eps(prior.predict_eps, x, now, cond, uncond, guidance_scale)
+        scales = guidance_scales(now, len(prior.alphas_cumprod), guidance_scale, guidance_interval)
+        eps = guided_eps(prior.predict_eps, x, now, cond, uncond, scales)
         abar = prior.alphas_cumprod[now]
         x0 = one_step_denoised(x, eps, abar)
         if x0_limit != "none":

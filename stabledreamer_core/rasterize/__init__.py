@@ -20,20 +20,20 @@ RasterizeMode = Literal["classic", "antialiased"]
 
 
 def rasterization(
-    means: Tensor,  # [N, 3]
-    quats: Tensor,  # [N, 4]
-    scales: Tensor,  # [N, 3]
-    opacities: Tensor,  # [N]
-    colors: Tensor,  # [N, 3]
-    viewmats: Tensor,  # [C, 4, 4]
-    Ks: Tensor,  # [C, 3, 3]
+    means: Tensor,  # [(B,) N, 3]
+    quats: Tensor,  # [(B,) N, 4]
+    scales: Tensor,  # [(B,) N, 3]
+    opacities: Tensor,  # [(B,) N]
+    colors: Tensor,  # [(B,) N, 3]
+    viewmats: Tensor,  # [(B,) C, 4, 4]
+    Ks: Tensor,  # [(B,) C, 3, 3]
     width: int,
     height: int,
     *,
     near_plane: float = 0.01,
     far_plane: float = 1e10,
     eps2d: float = 0.3,
-    backgrounds: Tensor | None = None,  # [C, 3]
+    backgrounds: Tensor | None = None,  # [(B,) C, 3]
     render_mode: RenderMode = "RGB",
     rasterize_mode: RasterizeMode = "antialiased",
     absgrad: bool = False,
@@ -42,7 +42,8 @@ def rasterization(
     """Render N Gaussians seen by C pinhole cameras (3DGS, Kerbl et al. 2023).
 
     Differentiable with respect to means, quats, scales, opacities, colors and backgrounds;
-    not with respect to the cameras.
+    not with respect to the cameras. With a leading dimension B, B scenes are rendered, each by its
+    own cameras: at once on CUDA, one by one on the CPU.
 
     Args:
         means: centres in the world frame.
@@ -65,10 +66,11 @@ def rasterization(
         backend: "auto" takes "gsplat" for tensors on CUDA, "cpu" for tensors on the CPU.
 
     Returns:
-        renders [C, height, width, 3 or 4], alphas [C, height, width, 1] and a dictionary with
-        what `gsplat.strategy.DefaultStrategy` reads, among them means2d [C, N, 2] (part of the
-        graph: `retain_grad` works), radii [C, N, 2], depths [C, N], conics [C, N, 3],
-        opacities [C, N], width, height, n_cameras.
+        renders [(B,) C, height, width, 3 or 4], alphas [(B,) C, height, width, 1] and a dictionary
+        (on the CPU with B: their list under "scenes") with what `gsplat.strategy.DefaultStrategy`
+        reads, among them means2d [C, N, 2] (part of the graph: `retain_grad` works),
+        radii [C, N, 2], depths [C, N], conics [C, N, 3], opacities [C, N], width, height,
+        n_cameras.
 
     Raises:
         UserError: the backend does not exist, or this machine or the tensors' device lack it.
@@ -85,24 +87,24 @@ def rasterization(
         raise ValueError(f"needs 0 < near_plane < far_plane, not {near_plane} and {far_plane}")
 
     render = _backend(backend, means.device)
-    return render(
-        means,
-        quats,
-        scales,
-        opacities,
-        colors,
-        viewmats,
-        Ks,
-        width,
-        height,
-        near_plane=near_plane,
-        far_plane=far_plane,
-        eps2d=eps2d,
-        backgrounds=backgrounds,
-        render_mode=render_mode,
-        rasterize_mode=rasterize_mode,
-        absgrad=absgrad,
-    )
+    scenes = (means, quats, scales, opacities, colors, viewmats, Ks)
+    settings: dict[str, Any] = {
+        "near_plane": near_plane,
+        "far_plane": far_plane,
+        "eps2d": eps2d,
+        "render_mode": render_mode,
+        "rasterize_mode": rasterize_mode,
+        "absgrad": absgrad,
+    }
+    if means.dim() == 2 or render.__module__.endswith("gpu"):
+        return render(*scenes, width, height, backgrounds=backgrounds, **settings)
+    behind = [None] * len(means) if backgrounds is None else list(backgrounds)
+    rendered = [
+        render(*scene, width, height, backgrounds=background, **settings)
+        for *scene, background in zip(*scenes, behind, strict=True)
+    ]
+    renders, alphas, metas = zip(*rendered, strict=True)
+    return torch.stack(renders), torch.stack(alphas), {"scenes": list(metas)}
 
 
 def _backend(name: str, device: torch.device) -> Any:
@@ -140,18 +142,20 @@ def _check(
     height: int,
     backgrounds: Tensor | None,
 ) -> None:
-    n, c = len(means), len(viewmats)
+    if means.dim() not in (2, 3) or viewmats.dim() not in (3, 4):
+        raise ValueError(f"means {tuple(means.shape)} or viewmats {tuple(viewmats.shape)}: shape?")
+    lead, n, c = means.shape[:-2], means.shape[-2], viewmats.shape[-3]
     expected = {
-        "means": (means, (n, 3)),
-        "quats": (quats, (n, 4)),
-        "scales": (scales, (n, 3)),
-        "opacities": (opacities, (n,)),
-        "colors": (colors, (n, 3)),
-        "viewmats": (viewmats, (c, 4, 4)),
-        "Ks": (Ks, (c, 3, 3)),
+        "means": (means, (*lead, n, 3)),
+        "quats": (quats, (*lead, n, 4)),
+        "scales": (scales, (*lead, n, 3)),
+        "opacities": (opacities, (*lead, n)),
+        "colors": (colors, (*lead, n, 3)),
+        "viewmats": (viewmats, (*lead, c, 4, 4)),
+        "Ks": (Ks, (*lead, c, 3, 3)),
     }
     if backgrounds is not None:
-        expected["backgrounds"] = (backgrounds, (c, 3))
+        expected["backgrounds"] = (backgrounds, (*lead, c, 3))
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
             raise ValueError(f"{name} must have the shape {shape}, not {tuple(tensor.shape)}")

@@ -36,7 +36,7 @@ def rasterization(
         raise UserError(
             "the rasteriser needs gsplat on a GPU: install stabledreamer[gpu]"
         ) from error
-    if len(means) == 0:
+    if means.shape[-2] == 0 and means.dim() == 2:
         # gsplat 1.5.3 divides by the number of Gaussians, which kills the process.
         return empty(
             *(means, quats, scales, opacities, colors, viewmats, Ks, width, height),

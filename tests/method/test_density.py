@@ -23,7 +23,7 @@ def test_dead_gaussians_land_within_living_ones() -> None:
     with torch.no_grad():
         params["opacities"][:40] = -9.0
     living = params["means"][40:].detach().clone()
-    assert relocate_dead(params, optimizers, 0.02, generator("x")) == 40
+    assert relocate_dead(params, optimizers, 0.02, [generator("x")]) == 40
     distance = torch.cdist(params["means"][:40].detach(), living).amin(1)
     assert distance.max() < 0.5 * 0.05 * 5
     assert activate(params)["opacities"].min() > 0.02
@@ -39,7 +39,7 @@ def test_sharing_keeps_the_opacity_through_the_centre() -> None:
         params["opacities"][0] = -9.0
         params["opacities"][1] = -9.0
     before = params["opacities"][2].sigmoid().item()
-    relocate_dead(params, optimizers, 0.02, generator("x"))
+    relocate_dead(params, optimizers, 0.02, [generator("x")])
     through = 1 - (1 - activate(params)["opacities"]).prod().item()
     assert abs(through - before) < 1e-5
 
@@ -47,8 +47,8 @@ def test_sharing_keeps_the_opacity_through_the_centre() -> None:
 def test_nothing_dead_or_nothing_alive_changes_nothing() -> None:
     params, optimizers = trained_ball(20)
     before = {key: params[key].detach().clone() for key in KEYS}
-    assert relocate_dead(params, optimizers, 0.02, generator("x")) == 0
-    assert relocate_dead(params, optimizers, 0.99, generator("x")) == 0
+    assert relocate_dead(params, optimizers, 0.02, [generator("x")]) == 0
+    assert relocate_dead(params, optimizers, 0.99, [generator("x")]) == 0
     assert all(torch.equal(params[key], before[key]) for key in KEYS)
 
 

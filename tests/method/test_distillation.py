@@ -7,6 +7,7 @@ from torch import Tensor
 from stabledreamer_core.distillation import (
     WEIGHTINGS,
     add_noise,
+    guidance_scales,
     guided_eps,
     l2_loss,
     l2_weight,
@@ -62,6 +63,22 @@ def test_guidance_mixes_the_two_predictions() -> None:
     torch.testing.assert_close(guided_eps(predict, x_t, timesteps, cond, uncond, 7.0), x_t + 7.0)
     torch.testing.assert_close(guided_eps(predict, x_t, timesteps, cond, uncond, 1.0), x_t + 1.0)
     assert calls == [4, 2]  # a scale of 1 needs no unconditional call
+
+
+def test_outside_the_interval_no_unconditional_call_is_made() -> None:
+    scales = guidance_scales(torch.tensor([0, 199, 200, 500, 800, 900]), 1000, 7.0, (0.2, 0.8))
+    torch.testing.assert_close(scales.float(), torch.tensor([1.0, 1.0, 7.0, 7.0, 7.0, 1.0]))
+    cond, uncond = torch.ones(6, 5, 4), torch.zeros(1, 5, 4)
+    calls = []
+
+    def predict(x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        calls.append((timesteps.tolist(), embeddings[:, 0, 0].tolist()))
+        return x_t + embeddings.mean((1, 2)).reshape(-1, 1, 1, 1)
+
+    x_t, timesteps = random(6, 3, 4, 4), torch.arange(6)
+    guided = guided_eps(predict, x_t, timesteps, cond, uncond, scales)
+    torch.testing.assert_close(guided, x_t + scales.reshape(-1, 1, 1, 1))
+    assert calls == [([2, 3, 4, 0, 1, 2, 3, 4, 5], [0.0] * 3 + [1.0] * 6)]
 
 
 def test_full_rescaling_restores_the_conditional_deviation() -> None:

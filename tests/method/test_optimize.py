@@ -45,18 +45,19 @@ def small_stage(**changes: Any) -> Stage:
 
 def run(stage: Stage, color: tuple[float, float, float] = (0.9, 0.2, 0.1), **kwargs: Any) -> Any:
     start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
-    embeddings = torch.zeros(9, 4, 8)
-    return optimize(
+    embeddings = torch.zeros(1, 9, 4, 8)
+    (splats,), losses = optimize(
         stage,
-        start,
+        [start],
         known_prior(color),
         embeddings,
-        embeddings[:1],
-        seed=3,
+        embeddings[0, :1],
+        seeds=[3],
         name="stage1",
         device=CPU,
         **kwargs,
     )
+    return splats, losses[:, 0].tolist()
 
 
 def test_gaussians_become_what_the_prior_is_certain_of() -> None:
@@ -93,14 +94,14 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
     first, second = run(stage)[0], run(stage)[0]
     assert all(torch.equal(first[key], second[key]) for key in KEYS)
     start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
-    embeddings = torch.zeros(9, 4, 8)
-    other, _ = optimize(
+    embeddings = torch.zeros(1, 9, 4, 8)
+    (other,), _ = optimize(
         stage,
-        start,
+        [start],
         known_prior((0.9, 0.2, 0.1)),
         embeddings,
-        embeddings[:1],
-        seed=4,
+        embeddings[0, :1],
+        seeds=[4],
         name="stage1",
         device=CPU,
     )
@@ -118,11 +119,11 @@ def test_each_view_is_asked_for_with_its_own_words() -> None:
     start: Splats = init_ball(50, 0.5, 0.1, 0.3, generator("optimize"))
     optimize(
         stage,
-        start,
+        [start],
         prior,
-        words,
+        words[None],
         words[:1],
-        seed=0,
+        seeds=[0],
         name="stage1",
         device=CPU,
         observe=seen.append,
@@ -138,3 +139,44 @@ def test_an_empty_stage_returns_its_start() -> None:
     splats, losses = run(small_stage(iterations=0))
     start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
     assert losses == [] and all(torch.equal(splats[key], start[key]) for key in KEYS)
+
+
+def test_objects_of_a_batch_come_out_as_they_do_alone() -> None:
+    stage = small_stage(iterations=9)
+    starts = [init_ball(120, 0.5, 0.1, 0.1, generator("batch", index)) for index in range(3)]
+    for start in starts:
+        start["opacities"][:30] = -9.0  # dead, so that some are relocated
+    embeddings = torch.zeros(3, 9, 4, 8)
+    prior = known_prior((0.2, 0.6, 0.9))
+    rest: Any = {"name": "stage1", "device": CPU}
+    together, losses = optimize(
+        stage, starts, prior, embeddings, embeddings[0, :1], seeds=[7, 8, 9], **rest
+    )
+    assert losses.shape == (9, 3)
+    for index, seed in enumerate([7, 8, 9]):
+        alone, curve = optimize(
+            stage, [starts[index]], prior, embeddings[:1], embeddings[0, :1], seeds=[seed], **rest
+        )
+        torch.testing.assert_close(losses[:, index], curve[:, 0], rtol=1e-2, atol=0.0)
+        for key in KEYS:
+            torch.testing.assert_close(together[index][key], alone[0][key], rtol=1e-3, atol=1e-4)
+
+
+def test_growth_is_for_one_object_at_a_time() -> None:
+    stage = small_stage()
+    stage = stage.model_copy(
+        update={"density": stage.density.model_copy(update={"strategy": "default"})}
+    )
+    starts = [init_ball(20, 0.5, 0.1, 0.3, generator("batch"))] * 2
+    embeddings = torch.zeros(2, 9, 4, 8)
+    with pytest.raises(ValueError, match="one at a time"):
+        optimize(
+            stage,
+            starts,
+            known_prior((0.5, 0.5, 0.5)),
+            embeddings,
+            embeddings[0, :1],
+            seeds=[0, 1],
+            name="stage1",
+            device=CPU,
+        )

@@ -90,3 +90,34 @@ def test_gradients_in_the_image(tools, absgrad):
         renders.square().sum().backward()
         found.append(meta["means2d"].absgrad if absgrad else meta["means2d"].grad)
     assert tools.distance(*found) < 1e-4
+
+
+def test_a_batch_on_gsplat_is_each_scene_alone(tools):
+    pytest.importorskip("gsplat")
+    scenes = [tools.ring("", tools.gaussians(200, seed=seed), 64, 48) for seed in (1, 2, 3)]
+    on_gpu = [
+        {name: value.cuda().requires_grad_() for name, value in scene.gaussians.items()}
+        for scene in scenes
+    ]
+    viewmats = torch.stack([scene.viewmats for scene in scenes]).cuda()
+    Ks = torch.stack([scene.Ks for scene in scenes]).cuda()
+    rest = {"width": 64, "height": 48, "render_mode": "RGB+ED"}
+    batch = {name: torch.stack([gaussians[name] for gaussians in on_gpu]) for name in on_gpu[0]}
+    backgrounds = torch.rand(3, viewmats.shape[1], 3, device="cuda")
+    renders, _, _ = rasterization(
+        **batch, viewmats=viewmats, Ks=Ks, backgrounds=backgrounds, **rest
+    )
+    renders.square().sum().backward()
+    for index, scene in enumerate(scenes):
+        alone = {name: value.cuda().requires_grad_() for name, value in scene.gaussians.items()}
+        one, _, _ = rasterization(
+            **alone,
+            viewmats=viewmats[index],
+            Ks=Ks[index],
+            backgrounds=backgrounds[index],
+            **rest,
+        )
+        one.square().sum().backward()
+        assert tools.distance(renders[index], one) < 1e-6
+        for name, value in alone.items():
+            assert tools.distance(on_gpu[index][name].grad, value.grad) < 1e-4, name

@@ -168,3 +168,27 @@ def test_gsplats_strategy_grows_gaussians_where_the_picture_lacks_them(tools, ab
         losses.append(loss.item())
     assert len(params["means"]) > 20
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_batch_of_scenes_is_each_scene_by_its_own_cameras(tools):
+    scenes = [tools.ring("", tools.gaussians(30, seed=seed), 20, 16) for seed in (1, 2)]
+    names = [*scenes[0].gaussians]
+    batch = {name: torch.stack([scene.gaussians[name] for scene in scenes]) for name in names}
+    viewmats = torch.stack([scenes[0].viewmats, scenes[1].viewmats.flip(0)])
+    Ks = torch.stack([scene.Ks for scene in scenes])
+    backgrounds = torch.rand(2, 2, 3)
+    rest = {"width": 20, "height": 16, "render_mode": "RGB+ED"}
+    renders, alphas, _ = rasterization(
+        **batch, viewmats=viewmats, Ks=Ks, backgrounds=backgrounds, **rest
+    )
+    for index, scene in enumerate(scenes):
+        one, alpha, _ = rasterization(
+            **scene.gaussians,
+            viewmats=viewmats[index],
+            Ks=Ks[index],
+            backgrounds=backgrounds[index],
+            **rest,
+        )
+        assert torch.equal(renders[index], one) and torch.equal(alphas[index], alpha)
+    with pytest.raises(ValueError, match="Ks"):
+        rasterization(**batch, viewmats=viewmats, Ks=Ks[:1], backgrounds=backgrounds, **rest)

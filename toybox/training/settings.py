@@ -125,6 +125,8 @@ class Vae(Section):
     """Channels of the latent."""
     norm_groups: int = Count
     """Groups of its group norms."""
+    mse_weight: float = Field(ge=0.0)
+    """Weight of the squared error beside the absolute one."""
     edge_weight: float = Field(ge=0.0)
     """Weight of the L1 distance between differences of neighbouring pixels."""
     kl_weight: float = Field(ge=0.0)

@@ -53,7 +53,7 @@ def train_vae(
         kl = normal_kl(mean, logvar, zero, zero).mean()
         l1, mse = F.l1_loss(decoded, x), F.mse_loss(decoded, x)
         edges = edge_l1(decoded, x)
-        total = l1 + mse + vae.edge_weight * edges + vae.kl_weight * kl
+        total = l1 + vae.mse_weight * mse + vae.edge_weight * edges + vae.kl_weight * kl
         return {"loss": total, "l1": l1, "mse": mse, "kl": kl}
 
     def export(average: Any, counters: Counters) -> None:
