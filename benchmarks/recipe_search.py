@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-METRICS = ("category", "colour", "accessory", "view", "view_exact", "multi_face")
+METRICS = ("category", "colour", "accessory", "view", "view_exact", "multi_face", "doubt", "haze")
 
 
 def main() -> None:
@@ -148,6 +148,7 @@ def _work(gpu: str, todo: Any, finished: Any, out: Path, keep: bool, deadline: f
 
 def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, Any]]:
     """Both stages of a batch, the judge's scores after each, and strips of eight views."""
+    from benchmarks.search_scores import doubt, haze
     from stabledreamer_core.config import load_config
     from stabledreamer_core.gaussians import save_ply
     from stabledreamer_core.metrics import evaluate
@@ -166,6 +167,8 @@ def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, 
         scenes = [stage.splats for stage in finished]
         for result, stage in zip(results, finished, strict=True):
             scores = evaluate(stage.splats, result["prompt"], config.evaluate, device)
+            scores["doubt"] = doubt(stage.splats, result["prompt"], config, device)
+            scores["haze"] = haze(stage.splats, config, device)
             result |= {"metrics": scores, f"metrics{number}": scores}
             result["seconds"] += stage.record["seconds"] / len(jobs)
             result[f"loss{number}"] = stage.record["final_loss"]
