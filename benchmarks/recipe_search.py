@@ -3,10 +3,11 @@
     python -m benchmarks.recipe_search benchmarks/recipe_search.yaml --out outputs/search --batch 20
 
 The YAML file lists `prompts` (or names a prompt file), `seeds` and `recipes` (a name and a list of
-`a.b=c` overrides of params.yaml). Objects of one recipe are optimised in batches by the ordinary
-stage code; workers take batches from a queue, results.jsonl grows by one line an object, and a run
-that is started again does only what is missing. At the end (and at --minutes) it prints a table
-and writes one contact sheet a recipe. With --keep the Gaussians stay, as PLY files.
+params files and `a.b=c` overrides, laid over params.yaml). Objects of one recipe are optimised in
+batches by the ordinary stage code; workers take batches from a queue, results.jsonl grows by one
+line an object, and a run that is started again does only what is missing. At the end (and at
+--minutes) it prints a table and writes one contact sheet a recipe. With --keep the Gaussians stay,
+as PLY files.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def _jobs(search: dict[str, Any], only: list[str] | None) -> list[dict[str, Any]
     if isinstance(prompts, str):
         prompts = yaml.safe_load(Path(prompts).read_text())["prompts"]
     return [
-        {"recipe": name, "set": overrides or [], "prompt": prompt, "seed": seed}
+        {"recipe": name, "set": overrides, "prompt": prompt, "seed": seed}
         for name, overrides in search["recipes"].items()
         if not only or name in only
         for seed in search["seeds"]
@@ -149,12 +150,11 @@ def _work(gpu: str, todo: Any, finished: Any, out: Path, keep: bool, deadline: f
 def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, Any]]:
     """Both stages of a batch, the judge's scores after each, and strips of eight views."""
     from benchmarks.search_scores import doubt, haze
-    from stabledreamer_core.config import load_config
     from stabledreamer_core.gaussians import save_ply
     from stabledreamer_core.metrics import evaluate
     from stabledreamer_core.stage import pick_device, run_stages
 
-    config = load_config(overrides=jobs[0]["set"])
+    config = recipe_config(jobs[0]["set"])
     device = pick_device(config.device)
     prompts, seeds = [job["prompt"] for job in jobs], [job["seed"] for job in jobs]
     results = [{**job, "batch": len(jobs), "seconds": 0.0} for job in jobs]
@@ -173,15 +173,27 @@ def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, 
             result["seconds"] += stage.record["seconds"] / len(jobs)
             result[f"loss{number}"] = stage.record["final_loss"]
             result[f"peak_memory_bytes{number}"] = stage.record["peak_memory_bytes"]
-            _write_strip(stage.splats, out / _name(result, "strips", f"-{number}.png"), device)
+            _write_strip(
+                stage.splats, out / result_name(result, "strips", f"-{number}.png"), device
+            )
             if keep:
-                path = out / _name(result, "plys", f"-{number}.ply")
+                path = out / result_name(result, "plys", f"-{number}.ply")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_ply(stage.splats, path)
     return results
 
 
-def _name(job: dict[str, Any], folder: str, ending: str) -> str:
+def recipe_config(settings: list[str]) -> Any:
+    """params.yaml under a recipe's params file (at most one) and its `a.b=c` overrides."""
+    from stabledreamer_core.config import load_config
+
+    files = [Path(setting) for setting in settings if "=" not in setting]
+    overrides = [setting for setting in settings if "=" in setting]
+    return load_config(files[0] if files else None, overrides)
+
+
+def result_name(job: dict[str, Any], folder: str, ending: str) -> str:
+    """Where a result's picture or Gaussians lie in the search's folder."""
     slug = "-".join(job["prompt"].split()[1:])
     return f"{folder}/{job['recipe']}/{slug}-s{job['seed']}{ending}"
 
@@ -210,7 +222,7 @@ def _sheets(results: list[dict[str, Any]], out: Path) -> None:
         for result in results:
             if result["recipe"] != recipe or result["seed"] != results[0]["seed"]:
                 continue
-            strips = [out / _name(result, "strips", f"-{number}.png") for number in (1, 2)]
+            strips = [out / result_name(result, "strips", f"-{number}.png") for number in (1, 2)]
             rows.append(np.hstack([imageio.imread(path) for path in strips if path.exists()]))
         if rows:
             imageio.imwrite(out / f"sheet-{recipe}.png", np.vstack(rows))

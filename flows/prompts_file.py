@@ -10,11 +10,13 @@ import yaml
 from stabledreamer_core.errors import UserError
 
 HEADER = """\
-# The benchmark: prompts whose combination of category, colour and accessory no Toybox prior saw in
-# training (toybox/heldout.yaml). One a category, in the catalogue's order; a top hat is the plain
-# black one, any other accessory has the colour that follows the toy's own in the catalogue.
-# Made by: python -m flows.prompts_file > prompts/toybox.yaml
+# The benchmark: 40 prompts whose combination of category, colour and accessory no Toybox prior saw
+# in training (toybox/heldout.yaml), none chosen by hand. One of every category in the catalogue's
+# order, a top hat the plain black one, any other accessory in the colour that follows the toy's own
+# in the catalogue; then all again with the fourth colour after it; then the first four with the
+# seventh. Made by: python -m flows.prompts_file > prompts/toybox.yaml
 """
+COUNT = 40
 
 
 def read_prompts(path: Path) -> tuple[list[str], list[int]]:
@@ -48,18 +50,19 @@ def read_prompts(path: Path) -> tuple[list[str], list[int]]:
 
 
 def toybox_prompts() -> list[str]:
-    """One held-out prompt a category, by the rule in `HEADER`."""
+    """`COUNT` held-out prompts by the rule in `HEADER`; the first 18 are one of every category."""
     from toybox.captions import DEFAULT_COLOURS, caption
     from toybox.catalogue import COLOURS, Toy
     from toybox.heldout import heldout_combinations
 
-    colours = list(COLOURS)
-    prompts = []
-    for category, colour, accessory in heldout_combinations():
-        following = colours[(colours.index(colour) + 1) % len(colours)]
-        accessory_colour = DEFAULT_COLOURS.get(accessory, following)
-        prompts.append(caption(Toy(category, colour, accessory, accessory_colour)))
-    return prompts
+    colours, prompts = list(COLOURS), []
+    for steps in (1, 4, 7):
+        for category, colour, accessory in heldout_combinations():
+            later = colours[(colours.index(colour) + steps) % len(colours)]
+            plain = DEFAULT_COLOURS.get(accessory, later)
+            accessory_colour = plain if steps == 1 else later
+            prompts.append(caption(Toy(category, colour, accessory, accessory_colour)))
+    return prompts[:COUNT]
 
 
 def toybox_yaml() -> str:

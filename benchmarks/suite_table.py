@@ -1,0 +1,103 @@
+"""The table of a suite: meshes and true geometry for kept assets, means, and spread over seeds.
+
+    python -m benchmarks.recipe_search benchmarks/toybox_suite.yaml --out outputs/suite --keep
+    python -m benchmarks.suite_table outputs/suite
+
+The first command may run on a machine with a GPU and without open3d. The second one makes every
+kept asset's mesh, measures it against the true one, appends a line an asset to measured.jsonl (and
+starts no asset twice), and prints a Markdown table a recipe: mean over assets, standard deviation
+over the seeds of their means, and the median chamfer distance.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recipe_search import result_name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    out = arguments.out
+    results = _read(out / "results.jsonl")
+    done = {_key(result) for result in _read(out / "measured.jsonl")}
+    todo = [result for result in results if _key(result) not in done]
+    with (
+        ProcessPoolExecutor(arguments.workers) as pool,
+        open(out / "measured.jsonl", "a") as log,
+    ):
+        for measured in pool.map(_measure, [(out, result) for result in todo]):
+            log.write(json.dumps(measured) + "\n")
+            log.flush()
+    print(table(_read(out / "measured.jsonl")))
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: a row a metric, for each recipe its mean, spread over seeds, and worst asset."""
+    lines = []
+    for recipe in dict.fromkeys(result["recipe"] for result in results):
+        mine = [result for result in results if result["recipe"] == recipe]
+        seeds = sorted({result["seed"] for result in mine})
+        lines += [f"\n{recipe}: {len(mine)} assets, seeds {seeds}\n"]
+        lines += [
+            "| metric | mean | spread over seeds | median | assets |",
+            "|---|---|---|---|---|",
+        ]
+        for metric in mine[0]["metrics"]:
+            by_seed = [_values([r for r in mine if r["seed"] == seed], metric) for seed in seeds]
+            values = [value for group in by_seed for value in group]
+            if not values:
+                continue
+            means = [statistics.mean(group) for group in by_seed if group]
+            spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else "-"
+            row = (metric, f"{statistics.mean(values):.4f}", spread)
+            lines.append(
+                "| "
+                + " | ".join((*row, f"{statistics.median(values):.4f}", str(len(values))))
+                + " |"
+            )
+    return "\n".join(lines)
+
+
+def _measure(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+    """The result with the metrics that need a mesh."""
+    import torch
+
+    from benchmarks.recipe_search import recipe_config
+    from stabledreamer_core.gaussians import load_ply
+    from stabledreamer_core.mesh import write_mesh
+    from stabledreamer_core.metrics import evaluate
+
+    out, result = job
+    torch.set_num_threads(1)
+    config, device = recipe_config(result["set"]), torch.device("cpu")
+    last = 2 if config.stage2.iterations else 1
+    splats = load_ply(out / result_name(result, "plys", f"-{last}.ply"))
+    with tempfile.TemporaryDirectory() as folder:
+        mesh = Path(folder) / "mesh.glb"
+        write_mesh(splats, config.mesh, mesh, device)
+        figures = evaluate(splats, result["prompt"], config.evaluate, device, mesh)
+    return {**result, "metrics": result["metrics"] | figures}
+
+
+def _values(results: list[dict[str, Any]], metric: str) -> list[float]:
+    return [r["metrics"][metric] for r in results if r["metrics"].get(metric) is not None]
+
+
+def _key(result: dict[str, Any]) -> tuple[str, str, int]:
+    return result["recipe"], result["prompt"], result["seed"]
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+if __name__ == "__main__":
+    main()
