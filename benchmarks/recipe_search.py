@@ -7,7 +7,7 @@ params files and `a.b=c` overrides, laid over params.yaml). Objects of one recip
 batches by the ordinary stage code; workers take batches from a queue, results.jsonl grows by one
 line an object, and a run that is started again does only what is missing. At the end (and at
 --minutes) it prints a table and writes one contact sheet a recipe. With --keep the Gaussians stay,
-as PLY files.
+as PLY files; --stage1 OUT/plys/RECIPE starts stage 2 from such files of the same prompts and seeds.
 """
 
 import argparse
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes a GPU")
     parser.add_argument("--batch", type=int, default=1, help="objects optimised together")
     parser.add_argument("--keep", action="store_true", help="keep the Gaussians (plys/)")
+    parser.add_argument("--stage1", type=Path, help="start stage 2 from a kept recipe's folder")
     parser.add_argument("--minutes", type=float, default=1e9, help="take no new job after this")
     parser.add_argument("--only", nargs="*", help="names of recipes")
     arguments = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> None:
     jobs = [job for job in jobs if _key(job) not in done]
     batches = _batches(jobs, arguments.batch)
     deadline = began + 60 * arguments.minutes
-    _run_all(batches, arguments.out, arguments.workers, arguments.keep, deadline)
+    _run_all(batches, arguments, deadline)
     results = _results(arguments.out)
     print(f"{len(results)} results, {time.monotonic() - began:.0f} s")
     print(table(results))
@@ -103,7 +104,7 @@ def _results(out: Path) -> list[dict[str, Any]]:
 
 
 def _run_all(
-    batches: list[list[dict[str, Any]]], out: Path, workers: int, keep: bool, deadline: float
+    batches: list[list[dict[str, Any]]], arguments: argparse.Namespace, deadline: float
 ) -> None:
     import torch
 
@@ -117,13 +118,13 @@ def _run_all(
         todo.put(batch)
     processes = [
         context.Process(
-            target=_work, args=(gpus[index % len(gpus)], todo, finished, out, keep, deadline)
+            target=_work, args=(gpus[index % len(gpus)], todo, finished, arguments, deadline)
         )
-        for index in range(min(workers * len(gpus), len(batches)))
+        for index in range(min(arguments.workers * len(gpus), len(batches)))
     ]
     for process in processes:
         process.start()
-    with open(out / "results.jsonl", "a") as log:
+    with open(arguments.out / "results.jsonl", "a") as log:
         while any(process.is_alive() for process in processes) or not finished.empty():
             try:
                 result = finished.get(timeout=1.0)
@@ -133,7 +134,9 @@ def _run_all(
             log.flush()
 
 
-def _work(gpu: str, todo: Any, finished: Any, out: Path, keep: bool, deadline: float) -> None:
+def _work(
+    gpu: str, todo: Any, finished: Any, arguments: argparse.Namespace, deadline: float
+) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     while time.monotonic() < deadline:
         try:
@@ -141,16 +144,18 @@ def _work(gpu: str, todo: Any, finished: Any, out: Path, keep: bool, deadline: f
         except queue.Empty:
             return
         try:
-            for result in _dream(batch, out, keep):
+            for result in _dream(batch, arguments.out, arguments.keep, arguments.stage1):
                 finished.put(result)
         except Exception:
             print(batch[0], traceback.format_exc(), flush=True)
 
 
-def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, Any]]:
+def _dream(
+    jobs: list[dict[str, Any]], out: Path, keep: bool, stage1: Path | None
+) -> list[dict[str, Any]]:
     """Both stages of a batch, the judge's scores after each, and strips of eight views."""
     from benchmarks.search_scores import doubt, haze
-    from stabledreamer_core.gaussians import save_ply
+    from stabledreamer_core.gaussians import load_ply, save_ply
     from stabledreamer_core.metrics import evaluate
     from stabledreamer_core.stage import pick_device, run_stages
 
@@ -159,7 +164,9 @@ def _dream(jobs: list[dict[str, Any]], out: Path, keep: bool) -> list[dict[str, 
     prompts, seeds = [job["prompt"] for job in jobs], [job["seed"] for job in jobs]
     results = [{**job, "batch": len(jobs), "seconds": 0.0} for job in jobs]
     scenes: list[Any] | None = None
-    for number in (1, 2):
+    if stage1 is not None:
+        scenes = [load_ply(stage1 / Path(result_name(job, "", "-1.ply")).name) for job in jobs]
+    for number in (1, 2) if scenes is None else (2,):
         if (config.stage1, config.stage2)[number - 1].iterations == 0:
             break
         with tempfile.TemporaryDirectory() as work:
