@@ -82,7 +82,20 @@ def check_priors(config: Config, prompt: str) -> None:
             )
         folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
         check_manifest(folder)
+        _check_engine(config, stage)
         _check_tokens(folder, stage, prompt)
+
+
+def _check_engine(config: Config, stage: Stage) -> None:
+    """Raise a UserError where a stage's engine cannot do what is asked of it."""
+    if stage.engine == "torch":
+        return
+    from stabledreamer_core.priors.models import choose_dtype  # torch: a second
+    from stabledreamer_core.priors.openvino_unet import check_openvino
+    from stabledreamer_core.stage import pick_device
+
+    device = pick_device(config.device)
+    check_openvino(device, choose_dtype(stage.dtype, stage.variant, device))
 
 
 @cache

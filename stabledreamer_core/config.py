@@ -144,6 +144,8 @@ class Stage(Section):
     """The weights' variant, such as fp16."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"]
     """Arithmetic of the prior; auto is float32 on a CPU, else what the prior suggests."""
+    engine: Literal["torch", "openvino"]
+    """What runs the prior's UNet: openvino is for CPUs, and dtype then speaks of the UNet alone."""
     iterations: int = Field(ge=0, le=1_000_000)
     views: int = Field(ge=1, le=256)
     """Cameras a step."""

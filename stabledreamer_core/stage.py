@@ -103,6 +103,7 @@ def run_stages(
         revision=stage.revision,
         variant=stage.variant,
         dtype=stage.dtype,
+        engine=stage.engine,
         device=device,
         base=ROOT,
     )

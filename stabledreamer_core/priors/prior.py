@@ -1,7 +1,7 @@
 """A diffusion prior: what the method asks of IF, Stable Diffusion and the Toybox priors alike."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from stabledreamer_core.priors.models import (
     read_alphas_cumprod,
     vae_dtype,
 )
+from stabledreamer_core.priors.openvino_unet import check_openvino, load_openvino_unet
 from stabledreamer_core.priors.prediction import PREDICTION_TYPES, to_eps
 from stabledreamer_core.priors.source import find_folder
 
@@ -33,6 +34,7 @@ def load_prior(
     dtype: str = "auto",
     chunk: int | None = None,
     cache_dir: Path | None = None,
+    engine: Literal["torch", "openvino"] = "torch",
 ) -> "Prior":
     """Open a prior. Its networks are loaded when they are first needed.
 
@@ -45,17 +47,24 @@ def load_prior(
         dtype: "auto" (`models.choose_dtype`), "float32", "float16", "bfloat16" or "float64".
         chunk: most samples that pass the UNet at once; None: 4 on the CPU, all on a GPU.
         cache_dir: where embeddings are kept between runs; None: in memory alone.
+        engine: "torch", or "openvino", which runs the UNet in `dtype` on a CPU; the other networks
+            then run in float32.
 
     Raises:
         UserError: one line: the folder is missing or damaged, the pipeline is of another kind,
-            or the hub model is neither cached nor reachable (within seconds, without retrying).
+            the hub model is neither cached nor reachable (within seconds, without retrying), or
+            the engine is not to be had here.
     """
     device = torch.device(device)
     folder = find_folder(source, revision, variant, base)
     check_manifest(folder)
     if chunk is None:
         chunk = CPU_CHUNK if device.type == "cpu" else 0
-    return Prior(folder, variant, device, choose_dtype(dtype, variant, device), chunk, cache_dir)
+    chosen = choose_dtype(dtype, variant, device)
+    if engine == "torch":
+        return Prior(folder, variant, device, chosen, chunk, cache_dir)
+    check_openvino(device, chosen)
+    return Prior(folder, variant, device, torch.float32, chunk, cache_dir, openvino_dtype=chosen)
 
 
 class Prior:
@@ -77,10 +86,12 @@ class Prior:
         dtype: torch.dtype,
         chunk: int = 0,
         cache_dir: Path | None = None,
+        openvino_dtype: torch.dtype | None = None,
     ):
         _, shape = read_shape(folder)
         self.folder, self.variant, self.device, self.dtype = folder, variant, device, dtype
         self.chunk, self.cache_dir, self.space = chunk, cache_dir, shape.space
+        self._openvino_dtype = openvino_dtype
         unet = read_json(folder / "unet/config.json")
         self.sample_shape = _sample_shape(unet)
         self.resolution = self.sample_shape[1]
@@ -191,7 +202,13 @@ class Prior:
             text.release_memory(self.device)
 
     def _network(self, component: str) -> Any:
-        if component not in self._networks:
+        if component in self._networks:
+            return self._networks[component]
+        if component == "unet" and self._openvino_dtype is not None:
+            self._networks[component] = load_openvino_unet(
+                self.folder, self.variant, self.hash, self._openvino_dtype
+            )
+        else:
             dtype = self.dtype if component == "unet" else vae_dtype(self.dtype)
             self._networks[component] = load_network(
                 self.folder, component, self.variant, dtype, self.device
