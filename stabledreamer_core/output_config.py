@@ -4,7 +4,7 @@
 documentation.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -78,8 +78,33 @@ class Mesh(_Section):
     """Side of that image in pixels."""
 
 
+class ViewPrior(_Section):
+    """How a prior is asked which side a render shows (metrics/view_classifier.py)."""
+
+    prior: str = Field(min_length=1)
+    """A diffusers pipeline, pixel or latent: a local folder or a hub id."""
+
+    revision: str | None
+    """A hub id's pinned commit."""
+
+    variant: str | None
+    """The weights' variant, such as fp16."""
+
+    dtype: Literal["auto", "float32", "float16", "bfloat16"]
+    """Arithmetic of the prior; auto is float32 on a CPU, else what the prior suggests."""
+
+    view_words: Literal["four", "eight"]
+    """Vocabulary to choose from: what the prior knows. Overhead is left out."""
+
+    noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(min_length=1)
+    """Timesteps at which the prior denoises, as fractions of its schedule."""
+
+    noises: int = Field(ge=1, le=100)
+    """Noises for each view and noise level. Prior calls: 8 views x words x levels x noises."""
+
+
 class Evaluate(_Section):
-    """The figures under `metrics` in run.json (Toybox prompts only)."""
+    """The figures under `metrics` in run.json: most of them for Toybox prompts only."""
 
     judge: str = Field(min_length=1)
     """Folder of the judge network, from the current folder or the repository's root."""
@@ -97,4 +122,19 @@ class Evaluate(_Section):
     """Azimuths around the toy at which a second front (the multi-face problem) is looked for."""
 
     surface_samples: int = Field(ge=100, le=1_000_000)
-    """Points on each surface for the chamfer distance."""
+    """Points on each surface for the distances between them."""
+
+    f_score_threshold: float = Field(gt=0.0, le=1.0)
+    """What counts as near in the F-score, as a share of the true toy's longest side."""
+
+    retrieval_prompts: tuple[str, ...]
+    """The prompts among which R-Precision looks for the asset's own; none: all of Toybox's."""
+
+    view_classifier: bool
+    """Ask a prior which side each view shows: a multi-face measure that needs no judge."""
+
+    view_prior: ViewPrior
+    """Which prior that is, and how it is asked."""
+
+    clip: str | None
+    """CLIP weights for CLIP score and R-Precision: a folder, or a hub id in the local cache."""

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stabledreamer_core.metrics.pictures import VIEWS
+
 if TYPE_CHECKING:
     from toybox.captions import Parsed
     from toybox.judge import Judge
 
-VIEWS = 8
 SAME_FACE_DEG = 45.0  # fronts nearer to one another than this are one front
 
 
 def judged_figures(
     judge: Judge,
     asked: Parsed,
+    seen: dict[str, Tensor],
     photograph: Callable[[Tensor], Tensor],
     front_views: int,
 ) -> dict[str, float | None]:
@@ -28,12 +30,12 @@ def judged_figures(
 
     Args:
         asked: what the prompt says; it names a category.
+        seen: `judge_views` of azimuth 0, 45, ..., 315.
         photograph: azimuths [V] in degrees to images [B, V, 3, R, R] in [0, 1].
         front_views: azimuths at which fronts are looked for.
     """
     from toybox.catalogue import CATEGORIES
 
-    seen = _judge_all(judge, photograph(torch.arange(VIEWS) * (360.0 / VIEWS)))
     labels = judge.labels
     answers = {
         "category": (labels.category, asked.category),
@@ -49,11 +51,21 @@ def judged_figures(
     if not CATEGORIES[asked.category].has_front:
         return figures | dict.fromkeys(("view", "view_exact", "multi_face"))
     all_round = photograph(torch.arange(front_views) * (360.0 / front_views))
-    fronts = _judge_all(judge, all_round)["view"][:, 0]
+    fronts = judge_views(judge, all_round)["view"][:, 0]
     return figures | {
         "view": share_near(seen["view"], 1),
         "view_exact": share_near(seen["view"], 0),
         "multi_face": float(count_fronts(fronts) > 1),
+    }
+
+
+def judge_views(judge: Judge, pictures: Tensor) -> dict[str, Tensor]:
+    """Probabilities [V, K] by question, averaged over the backgrounds of pictures [B, V, ...]."""
+    backgrounds, views = pictures.shape[:2]
+    verdict = judge(pictures.flatten(0, 1))
+    return {
+        name: values.reshape(backgrounds, views, -1).mean(0)
+        for name, values in vars(verdict).items()
     }
 
 
@@ -92,13 +104,3 @@ def count_fronts(probabilities: Tensor) -> int:
     steps = [*frontal[1:], frontal[0] + count]
     gaps = [(after - before) * 360.0 / count for before, after in zip(frontal, steps, strict=True)]
     return max(1, sum(gap >= SAME_FACE_DEG for gap in gaps))
-
-
-def _judge_all(judge: Judge, pictures: Tensor) -> dict[str, Tensor]:
-    """Probabilities [V, K] by question, averaged over the backgrounds of pictures [B, V, ...]."""
-    backgrounds, views = pictures.shape[:2]
-    verdict = judge(pictures.flatten(0, 1))
-    return {
-        name: values.reshape(backgrounds, views, -1).mean(0)
-        for name, values in vars(verdict).items()
-    }

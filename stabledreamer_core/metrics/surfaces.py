@@ -1,22 +1,55 @@
-"""The distance between two surfaces, after size, place and a small turn are taken out."""
+"""How near a mesh's surface is to the true one, after size, place and a small turn are taken out.
 
+All four figures are of one fit (alignment.py), so none of them sees a toy that is too small or not
+in the middle. None sees colours.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import open3d as o3d
 import trimesh
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.mesh_glb import from_gltf_axes
+from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, aligned
 
-Points = NDArray[np.float64]
+NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
 
-ICP_POINTS = 2000
-ICP_STEPS = 40
-SMALL_TURNS_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
-ALL_TURNS_DEG = tuple(np.arange(0.0, 360.0, 30.0))
+
+@dataclass(frozen=True)
+class Gaps:
+    """From N points of one surface to the nearest places on another."""
+
+    distances: NDArray[np.float32]  # [N]
+    cosines: NDArray[np.float32]  # [N] of the angle between the normals, without sign
+
+
+def surface_figures(
+    mesh: trimesh.Trimesh,
+    truth: trimesh.Trimesh,
+    samples: int,
+    threshold: float,
+    turns_deg: tuple[float, ...] = SMALL_TURNS_DEG,
+) -> dict[str, float | None]:
+    """All four figures by name; see the functions below for what each means.
+
+    Args:
+        samples: points on each surface.
+        threshold: of the F-score, as a share of the truth's longest side.
+        turns_deg: turns about +Z that the search for the fit starts from.
+    """
+    moved = aligned(mesh, truth, turns_deg)
+    there, back = gaps(moved, truth, samples), gaps(truth, moved, samples)
+    side = float(truth.extents.max())
+    return {
+        "chamfer": mean_gap(there, back) / side,
+        "f_score": f_score(there, back, threshold * side),
+        "normal_consistency": normal_consistency(there, back),
+        "volume_ratio": volume_ratio(moved, truth),
+    }
 
 
 def chamfer(
@@ -25,54 +58,69 @@ def chamfer(
     samples: int,
     turns_deg: tuple[float, ...] = SMALL_TURNS_DEG,
 ) -> float:
-    """Symmetric mean distance between the surfaces, as a share of the truth's longest side.
+    """`mean_gap` of the fitted surfaces, as a share of the truth's longest side."""
+    moved = aligned(mesh, truth, turns_deg)
+    there, back = gaps(moved, truth, samples), gaps(truth, moved, samples)
+    return mean_gap(there, back) / float(truth.extents.max())
 
-    The mesh is first scaled, moved and turned about the vertical to fit best. The distance is the
-    mean of two means: from points of each surface to the nearest place on the other.
 
-    It does not see colours, nor how much is inside. It is forgiving of thin parts, which have
-    little surface; and since the fit is the best one, two different compact lumps are nearer to
-    one another than their looks suggest (a ball and a cube: about 0.06).
+def mean_gap(there: Gaps, back: Gaps) -> float:
+    """The mean of two mean distances: from points of each surface to the other.
 
-    Args:
-        samples: points on each surface.
-        turns_deg: turns about +Z that the search for the fit starts from.
+    How it misleads: thin parts have little surface, so losing an ear costs little; and since the
+    fit is the best one, two different compact lumps are nearer to one another than their looks
+    suggest (a ball and a cube: about 0.06 of the cube's side).
     """
-    fit = similarity(_points(mesh, ICP_POINTS), _points(truth, ICP_POINTS), turns_deg)
-    moved = trimesh.Trimesh(apply(fit, np.asarray(mesh.vertices)), mesh.faces, process=False)
-    there = distances(_points(moved, samples), truth).mean()
-    back = distances(_points(truth, samples), moved).mean()
-    return float(0.5 * (there + back) / truth.extents.max())
+    return float(0.5 * (there.distances.mean() + back.distances.mean()))
 
 
-def similarity(source: Points, target: Points, turns_deg: tuple[float, ...]) -> NDArray[np.float64]:
-    """The 4x4 matrix of scale, turn about +Z and shift that lays `source` [N, 3] on `target`.
+def f_score(there: Gaps, back: Gaps, threshold: float) -> float:
+    """Harmonic mean of precision and recall: the shares of each surface within `threshold`.
 
-    Iterated closest points (Besl and McKay 1992) with pairs in both directions: with one alone,
-    shrinking to a point would fit best.
+    Knapitsch et al. 2017 (Tanks and Temples, section 4); for single objects Tatarchenko et al.
+    2019. 1 is equal. Unlike the chamfer distance it does not care how far off the rest is.
+
+    How it misleads: it is as strict as its threshold is small; an even swelling just below the
+    threshold costs nothing, just above it everything.
     """
-    tree = cKDTree(target)
-    best, best_error = np.eye(4), np.inf
-    for turn in turns_deg:
-        fit, error = _refine(source, target, tree, _first_guess(source, target, turn))
-        if error < best_error:
-            best, best_error = fit, error
-    return best
+    precision = float((there.distances < threshold).mean())
+    recall = float((back.distances < threshold).mean())
+    return 2.0 * precision * recall / max(precision + recall, 1e-12)
 
 
-def apply(fit: NDArray[np.float64], points: Points) -> Points:
-    """Points [N, 3] under a 4x4 matrix."""
-    return points @ fit[:3, :3].T + fit[:3, 3]
+def normal_consistency(there: Gaps, back: Gaps) -> float:
+    """Mean |cos| of the angle between the normals of nearest points, both ways; 1 is equal.
+
+    As in Mescheder et al. 2019 (Occupancy Networks). It sees ripple and bumps that move the
+    surface by next to nothing.
+
+    How it misleads: surfaces that have nothing to do with one another still reach about 0.5, the
+    mean over random directions; any two closed lumps reach more; without sign, an inside that was
+    turned out is not seen.
+    """
+    return float(0.5 * (there.cosines.mean() + back.cosines.mean()))
 
 
-def distances(points: Points, surface: trimesh.Trimesh) -> NDArray[np.float32]:
-    """From each point [N, 3] to the nearest place on the surface."""
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(
-        o3d.core.Tensor(np.array(surface.vertices, np.float32)),
-        o3d.core.Tensor(np.array(surface.faces, np.uint32)),
-    )
-    return scene.compute_distance(o3d.core.Tensor(np.array(points, np.float32))).numpy()
+def volume_ratio(mesh: trimesh.Trimesh, truth: trimesh.Trimesh) -> float | None:
+    """The mesh's volume over the true one; None where either is not closed.
+
+    1 is equal, less is hollow or too thin, more is swollen.
+
+    How it misleads: taken after the fit, which evens out part of what is missing all round; what
+    is too much in one place makes up for what is missing in another.
+    """
+    if not (mesh.is_watertight and truth.is_watertight):
+        return None
+    return abs(float(mesh.volume)) / abs(float(truth.volume))
+
+
+def gaps(source: trimesh.Trimesh, target: trimesh.Trimesh, samples: int) -> Gaps:
+    """From `samples` even points of one surface to the nearest places on the other."""
+    points, faces = trimesh.sample.sample_surface(source, samples, seed=0)
+    found = _scene(target).compute_closest_points(_tensor(points))
+    offset = found["points"].numpy() - points
+    cosines = np.abs((found["primitive_normals"].numpy() * source.face_normals[faces]).sum(1))
+    return Gaps(np.linalg.norm(offset, axis=1), cosines.clip(0.0, 1.0))
 
 
 def load_surface(path: Path) -> trimesh.Trimesh | None:
@@ -91,46 +139,12 @@ def load_surface(path: Path) -> trimesh.Trimesh | None:
     return trimesh.Trimesh(from_gltf_axes(mesh.vertices), mesh.faces)
 
 
-def _points(mesh: trimesh.Trimesh, count: int) -> Points:
-    return np.asarray(trimesh.sample.sample_surface(mesh, count, seed=0)[0], np.float64)
+def _scene(surface: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:
+    scene = o3d.t.geometry.RaycastingScene()
+    faces = o3d.core.Tensor(np.array(surface.faces, np.uint32))
+    scene.add_triangles(_tensor(surface.vertices), faces)
+    return scene
 
 
-def _first_guess(source: Points, target: Points, turn_deg: float) -> NDArray[np.float64]:
-    scale = target.std(0).sum() / max(source.std(0).sum(), 1e-9)
-    angle = np.deg2rad(turn_deg)
-    return _matrix(scale, angle, source.mean(0), target.mean(0))
-
-
-def _matrix(scale: float, angle: float, centre: Points, onto: Points) -> NDArray[np.float64]:
-    """Scale and turn about +Z so that `centre` [3] comes to lie on `onto` [3]."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    fit = np.eye(4)
-    fit[:3, :3] = scale * np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    fit[:3, 3] = onto - fit[:3, :3] @ centre
-    return fit
-
-
-def _refine(
-    source: Points, target: Points, tree: cKDTree, fit: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    error = np.inf
-    for _ in range(ICP_STEPS):
-        moved = apply(fit, source)
-        there_distance, there = tree.query(moved)
-        back_distance, back = cKDTree(moved).query(target)
-        previous, error = error, float(there_distance.mean() + back_distance.mean())
-        if previous - error < 1e-5 * previous:
-            break
-        fit = _least_squares(
-            np.concatenate([source, source[back]]), np.concatenate([target[there], target])
-        )
-    return fit, error
-
-
-def _least_squares(source: Points, target: Points) -> NDArray[np.float64]:
-    """The best fit of pairs [N, 3] (Umeyama 1991, with the turn held to one axis)."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    along = (a[:, :2] * b[:, :2]).sum()
-    across = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
-    scale = (np.hypot(along, across) + (a[:, 2] * b[:, 2]).sum()) / max((a * a).sum(), 1e-12)
-    return _matrix(scale, np.arctan2(across, along), source.mean(0), target.mean(0))
+def _tensor(points: NDArray[np.float64]) -> o3d.core.Tensor:
+    return o3d.core.Tensor(np.array(points, np.float32))

@@ -5,10 +5,12 @@ import torch
 
 from stabledreamer_core.metrics.judged import (
     count_fronts,
+    judge_views,
     judged_figures,
     share_named,
     share_near,
 )
+from stabledreamer_core.metrics.pictures import eight_azimuths
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.judge import load_judge
@@ -38,7 +40,8 @@ def photographer(toy, pose=lambda azimuth_deg: azimuth_deg, mirrored=False):
 
 
 def figures(judge, prompt, photograph):
-    return judged_figures(judge, parse(prompt), photograph, front_views=24)
+    seen = judge_views(judge, photograph(eight_azimuths()))
+    return judged_figures(judge, parse(prompt), seen, photograph, front_views=24)
 
 
 def test_a_true_toy_is_right_in_every_way(judge):
