@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stabledreamer_core.config import ROOT, Config, Stage
+from stabledreamer_core.output_config import Evaluate
 
 Files = dict[str, str]  # path relative to the asset folder -> sha256
 
@@ -126,8 +127,18 @@ def _models_hash(step: str, config: Config) -> str:
         stage: Stage = getattr(config, step)
         return _prior_hash(stage.prior, stage.revision)
     if step == "evaluate":
-        return _folder_hash(config.evaluate.judge)
+        return _evaluators_hash(config.evaluate)
     return ""
+
+
+def _evaluators_hash(evaluate: Evaluate) -> str:
+    """Of every model that takes part in the metrics with these settings."""
+    hashes = [_folder_hash(evaluate.judge)]
+    if evaluate.view_classifier:
+        hashes.append(_prior_hash(evaluate.view_prior.prior, evaluate.view_prior.revision))
+    if evaluate.clip is not None:
+        hashes.append(_folder_hash(evaluate.clip))
+    return " ".join(hashes)
 
 
 @cache

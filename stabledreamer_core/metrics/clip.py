@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stabledreamer_core.config import ROOT
 from stabledreamer_core.errors import UserError
 
 TEXTS_AT_ONCE = 128
@@ -44,11 +45,13 @@ def load_clip(source: str, device: torch.device) -> Clip:
     with quiet():
         from transformers import AutoTokenizer, CLIPModel
 
+        local = next((str(at) for at in (Path(source), ROOT / source) if at.is_dir()), source)
+        load: Any = CLIPModel.from_pretrained  # its type does not know output_loading_info
         try:
-            model, report = CLIPModel.from_pretrained(
-                source, local_files_only=True, use_safetensors=True, output_loading_info=True
+            model, report = load(
+                local, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(local, local_files_only=True)
         except Exception as error:  # missing and damaged files are met with many kinds
             raise UserError(_absent(source)) from error
     if report["missing_keys"]:
@@ -109,8 +112,8 @@ def clip_figures(
 
 
 def _absent(source: str) -> str:
-    where = "this folder" if Path(source).is_dir() else "a folder or the hub's local cache"
     return (
-        f"evaluate.clip: there is no CLIP model with safetensors weights in {where} by the name"
-        f" {source!r}; download one, such as openai/clip-vit-large-patch14, or set it to null"
+        f"evaluate.clip: {source!r} is no folder, and no model in the hub's local cache, that holds"
+        " a CLIP model with its tokenizer and safetensors weights; download one, such as"
+        " openai/clip-vit-large-patch14, or set it to null"
     )
