@@ -5,8 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stabledreamer_core.config import Config
+from stabledreamer_core.config import Config, with_overrides
 from stabledreamer_core.errors import UserError
+
+EXAMPLES = """\
+examples:
+  stabledreamer evaluate outputs/a-blue-car-s3 --json
+  stabledreamer evaluate outputs/a-blue-car-s3 --set evaluate.view_classifier=true
+  stabledreamer evaluate outputs/a-blue-car-s3 --set evaluate.clip=openai/clip-vit-large-patch14
+"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -14,12 +21,21 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a finished asset",
-        description="Measure an asset again, from its checkpoint, with its own settings.",
-        epilog="example:\n  stabledreamer evaluate outputs/a-blue-car-s3 --json",
+        description="Measure an asset again, from its checkpoint, with its own settings. Prints "
+        "only; docs/metrics.md says what the figures mean.",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("dir", type=Path, metavar="DIR", help="the asset's folder")
     parser.add_argument("--json", action="store_true", help="print run.json's `metrics` object")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        help="one setting other than the asset's; may be given often",
+    )
     parser.set_defaults(run=run)
 
 
@@ -28,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from stabledreamer_core.run_record import jsonable, read_asset
 
     record = read_asset(args.dir)
-    config = config_of(args.dir, record)
+    config = with_overrides(config_of(args.dir, record), args.overrides)
 
     from stabledreamer_core.checkpoint import load_checkpoint
     from stabledreamer_core.keys import MESH, STAGE2

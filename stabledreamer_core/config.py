@@ -216,12 +216,25 @@ def load_config(
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, _read_mapping(layer))
-    for override in overrides or []:
+    return _validated(merged, overrides or [], layers[-1])
+
+
+def with_overrides(config: Config, overrides: list[str]) -> Config:
+    """The same settings with `a.b=c` overrides laid over them.
+
+    Raises:
+        UserError: an unknown key or a bad value.
+    """
+    return _validated(config.model_dump(mode="json"), overrides, PARAMS)
+
+
+def _validated(merged: dict[str, Any], overrides: list[str], where: Path) -> Config:
+    for override in overrides:
         merged = _merge(merged, _parse_override(override))
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise UserError(_explain(error, layers[-1])) from None
+        raise UserError(_explain(error, where)) from None
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
