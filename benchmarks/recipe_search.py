@@ -23,7 +23,10 @@ from typing import Any
 
 import yaml
 
-METRICS = ("category", "colour", "accessory", "view", "view_exact", "multi_face", "doubt", "haze")
+METRICS = (
+    *("category", "colour", "accessory", "view", "view_exact", "multi_face", "r_precision"),
+    *("colour_error", "detail", "doubt", "haze"),
+)
 
 
 def main() -> None:
