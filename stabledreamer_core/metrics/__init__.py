@@ -64,11 +64,26 @@ def evaluate(
         UserError: the judge, a prior or a CLIP model is missing or damaged, or the mesh cannot be
             read.
     """
+    camera = asset_camera(splats, settings.elevation_deg, device)
+    return evaluate_views(camera, prompt, settings, device, mesh_path)
+
+
+def evaluate_views(
+    camera: Camera,
+    prompt: str,
+    settings: Evaluate,
+    device: torch.device,
+    mesh_path: Path | None = None,
+) -> Figures:
+    """As `evaluate`, of anything that pictures can be taken of: a true toy, a radiance field.
+
+    Args:
+        camera: sees the object from `settings.elevation_deg`, its pictures on `device`.
+    """
     from toybox.captions import parse
 
     figures: Figures = dict.fromkeys(NAMES)
     asked = parse(prompt)
-    camera = asset_camera(splats, settings.elevation_deg, device)
     judged_view = None
     if asked.category is not None:
         judged, judged_view = _judged(camera, prompt, asked, settings, device)

@@ -10,7 +10,8 @@ Points = NDArray[np.float64]
 ICP_POINTS = 2000
 ICP_STEPS = 40
 SMALL_TURNS_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
-ALL_TURNS_DEG = tuple(np.arange(0.0, 360.0, 30.0))
+ALL_TURNS_DEG = tuple(np.arange(-180.0, 180.0, 30.0))
+FURTHER_DEG = 15.0  # how far beyond the outermost start a turn may be refined
 
 
 def aligned(
@@ -19,7 +20,8 @@ def aligned(
     """The mesh scaled, moved and turned about +Z to lie on the truth as well as it can.
 
     Args:
-        turns_deg: turns that the search for the fit starts from.
+        turns_deg: turns that the search for the fit starts from; it goes 15 degrees beyond the
+            outermost and no further, or a mug whose handle is at its front would be set right.
     """
     fit = similarity(surface_points(mesh, ICP_POINTS), surface_points(truth, ICP_POINTS), turns_deg)
     return trimesh.Trimesh(apply(fit, np.asarray(mesh.vertices)), mesh.faces, process=False)
@@ -32,9 +34,10 @@ def similarity(source: Points, target: Points, turns_deg: tuple[float, ...]) -> 
     shrinking to a point would fit best.
     """
     tree = cKDTree(target)
+    limit = np.deg2rad(max(abs(turn) for turn in turns_deg) + FURTHER_DEG)
     best, best_error = np.eye(4), np.inf
     for turn in turns_deg:
-        fit, error = _refine(source, target, tree, _first_guess(source, target, turn))
+        fit, error = _refine(source, target, tree, _first_guess(source, target, turn), limit)
         if error < best_error:
             best, best_error = fit, error
     return best
@@ -66,7 +69,7 @@ def _matrix(scale: float, angle: float, centre: Points, onto: Points) -> NDArray
 
 
 def _refine(
-    source: Points, target: Points, tree: cKDTree, fit: NDArray[np.float64]
+    source: Points, target: Points, tree: cKDTree, fit: NDArray[np.float64], limit: float
 ) -> tuple[NDArray[np.float64], float]:
     error = np.inf
     for _ in range(ICP_STEPS):
@@ -77,15 +80,20 @@ def _refine(
         if previous - error < 1e-5 * previous:
             break
         fit = _least_squares(
-            np.concatenate([source, source[back]]), np.concatenate([target[there], target])
+            np.concatenate([source, source[back]]), np.concatenate([target[there], target]), limit
         )
     return fit, error
 
 
-def _least_squares(source: Points, target: Points) -> NDArray[np.float64]:
-    """The best fit of pairs [N, 3] (Umeyama 1991, with the turn held to one axis)."""
+def _least_squares(source: Points, target: Points, limit: float) -> NDArray[np.float64]:
+    """The best fit of pairs [N, 3] (Umeyama 1991), turned about one axis by `limit` at most.
+
+    What the fit gains by a turn is a cosine of it, so the best turn allowed is the nearest one.
+    """
     a, b = source - source.mean(0), target - target.mean(0)
     along = (a[:, :2] * b[:, :2]).sum()
     across = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
-    scale = (np.hypot(along, across) + (a[:, 2] * b[:, 2]).sum()) / max((a * a).sum(), 1e-12)
-    return _matrix(scale, np.arctan2(across, along), source.mean(0), target.mean(0))
+    angle = np.clip(np.arctan2(across, along), -limit, limit)
+    gain = np.cos(angle) * along + np.sin(angle) * across + (a[:, 2] * b[:, 2]).sum()
+    scale = max(gain, 0.0) / max((a * a).sum(), 1e-12)
+    return _matrix(scale, angle, source.mean(0), target.mean(0))

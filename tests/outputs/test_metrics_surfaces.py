@@ -71,6 +71,8 @@ def test_the_wrong_way_round_is_seen(bear, mug):
     assert chamfer(mirrored(mug, 1), mug, SAMPLES) > 0.02  # handle on the other side
     assert chamfer(moved(bear, turn_deg=180.0), bear, SAMPLES) > 0.03
     assert chamfer(moved(bear, turn_deg=180.0), bear, SAMPLES, ALL_TURNS_DEG) < 1e-3
+    # a quarter turn that the search would walk back, step by step, if it were let
+    assert chamfer(moved(mug, turn_deg=90.0), mug, SAMPLES) > 0.02
 
 
 def test_distances_between_two_balls_in_closed_form():
