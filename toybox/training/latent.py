@@ -38,7 +38,8 @@ def train_latent(
     """Train the latent prior for a slice on the autoencoder in `folder`/vae; leave all in `folder`.
 
     Args:
-        warm_start: a finished folder whose weights to begin with, where there is no saved state.
+        warm_start: a finished folder whose weights to begin with, where there is no saved state;
+            layers of another shape (its latents had other channels) begin anew.
 
     Raises:
         UserError: there is no autoencoder yet.
@@ -115,10 +116,19 @@ def _build(
         text_encoder = CLIPTextModel.from_pretrained(
             warm_start / "text_encoder", dtype=torch.float32
         )
-        unet = UNet2DConditionModel.from_pretrained(warm_start / "unet")
+        unet = latent_unet(settings.latent, vae)
+        fit(unet, UNet2DConditionModel.from_pretrained(warm_start / "unet"))
     else:
         torch.manual_seed(settings.seed + 2)
         tokenizer = clip_tokenizer()
         text_encoder = clip_encoder(settings.latent.text, tokenizer)
         unet = latent_unet(settings.latent, vae)
     return tokenizer, nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+
+
+def fit(network: nn.Module, other: nn.Module) -> int:
+    """Take over every weight of `other` that has the same name and shape; returns how many."""
+    mine = network.state_dict()
+    taken = {k: v for k, v in other.state_dict().items() if k in mine and v.shape == mine[k].shape}
+    network.load_state_dict(taken, strict=False)
+    return len(taken)
