@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from stabledreamer_core.checkpoint import load_tensors, save_tensors
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import sha256_of
 from stabledreamer_core.priors.models import load_network
 from stabledreamer_core.priors.quiet import quiet
 from stabledreamer_core.priors.source import REPOSITORY
@@ -52,13 +53,17 @@ def check_openvino(device: torch.device, dtype: torch.dtype = torch.float32) -> 
 
 
 def load_openvino_unet(
-    folder: Path, variant: str | None, prior_hash: str, dtype: torch.dtype = torch.float32
+    folder: Path,
+    variant: str | None,
+    prior_hash: str,
+    levels: int = 1000,
+    dtype: torch.dtype = torch.float32,
 ) -> Unet:
     """The UNet in `folder`, callable as diffusers' own is with `return_dict=False`.
 
-    It takes a sample [B, C, H, W], timesteps [B] and encoder_hidden_states [B, L, D], and returns
-    (prediction,) in float32. The same call gives the same bits while torch's number of threads is
-    what it was when this was called.
+    It takes a sample [B, C, H, W], timesteps [B] in [0, levels) and encoder_hidden_states
+    [B, L, D], and returns (prediction,) in float32. The same call gives the same bits while
+    torch's number of threads is what it was when this was called.
 
     Args:
         prior_hash: of the prior's files, under which the converted network is kept.
@@ -75,7 +80,7 @@ def load_openvino_unet(
     ):
         dtype = torch.float32
         warnings.warn("this CPU has no bfloat16: engine openvino uses float32", stacklevel=2)
-    network = _converted(folder, variant, prior_hash)
+    network = converted(folder, variant, prior_hash, levels)
     model = core.read_model(
         network["graph"].numpy().tobytes(), openvino.Tensor(network["weights"].numpy())
     )
@@ -86,11 +91,12 @@ def load_openvino_unet(
         "ENABLE_CPU_PINNING": False,  # several runs may share the machine
     }
     request = core.compile_model(model, "CPU", options).create_infer_request()
+    time = network["time"]
 
     def unet(
         sample: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, return_dict: bool = False
     ) -> tuple[Tensor]:
-        inputs = (sample.float(), timesteps.long(), encoder_hidden_states.float())
+        inputs = (sample.float(), time[timesteps], encoder_hidden_states.float())
         answer = request.infer([value.contiguous().numpy() for value in inputs])
         return (torch.from_numpy(answer[0]),)
 
@@ -105,17 +111,20 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _converted(folder: Path, variant: str | None, prior_hash: str) -> dict[str, Tensor]:
-    """OpenVINO's form of the UNet: its graph and its weights, as bytes; from the cache or new."""
-    made_by = [metadata.version(name) for name in ("openvino", "torch", "diffusers")]
-    key = hashlib.sha256("\0".join([prior_hash, str(variant), *made_by]).encode()).hexdigest()
-    path = CACHE / f"{key}.safetensors"
+def converted(folder: Path, variant: str | None, prior_hash: str, levels: int) -> dict[str, Tensor]:
+    """OpenVINO's form of the UNet, as kept or made now.
+
+    Returns:
+        graph, weights: bytes of OpenVINO's two files; time: [levels, C] the sines and cosines
+        that stand for each timestep.
+    """
+    path = cache_path(prior_hash, variant)
     try:
         return load_tensors(path)[0]
     except UserError:  # not there, or damaged
         pass
     cpu = torch.device("cpu")
-    network = _convert(load_network(folder, "unet", variant, torch.float32, cpu))
+    network = _convert(load_network(folder, "unet", variant, torch.float32, cpu), levels)
     try:
         save_tensors(path, network, {})
     except UserError:  # where nothing can be kept, the next run converts again
@@ -123,8 +132,18 @@ def _converted(folder: Path, variant: str | None, prior_hash: str) -> dict[str, 
     return network
 
 
-def _convert(unet: Any) -> dict[str, Tensor]:
+def cache_path(prior_hash: str, variant: str | None) -> Path:
+    """Where a converted UNet is kept: by its prior's files, and by what converted it."""
+    versions = [metadata.version(name) for name in ("openvino", "torch", "diffusers")]
+    made_by = [*versions, sha256_of(Path(__file__))]
+    key = hashlib.sha256("\0".join([prior_hash, str(variant), *made_by]).encode()).hexdigest()
+    return CACHE / f"{key}.safetensors"
+
+
+def _convert(unet: Any, levels: int) -> dict[str, Tensor]:
     """What OpenVINO makes of a diffusers UNet, for images of its own size and any batch.
+
+    The graph begins after the sines of the timestep: in bfloat16 a timestep of 999 is 1000.
 
     The batch stays open because one graph then serves all; with a fixed one, moreover, OpenVINO
     2025.4 and 2026.4 crash while they compile the bundled pixel prior in float32.
@@ -134,22 +153,25 @@ def _convert(unet: Any) -> dict[str, Tensor]:
     size, width = config.sample_size, config.encoder_hid_dim or config.cross_attention_dim
     height, length = (size, size) if isinstance(size, int) else size
     width = width if isinstance(width, int) else width[0]
+    time = unet.time_proj(torch.arange(levels))
     example = (
-        torch.randn(2, config.in_channels, height, length),
-        torch.tensor([10, 500]),
-        torch.randn(2, 77, width),
+        torch.zeros(2, config.in_channels, height, length),
+        time[[levels // 10, levels // 2]],
+        torch.zeros(2, 77, width),
     )
     unet = unet.to(memory_format=torch.contiguous_format)
+    unet.get_time_embed = lambda sample, timestep: timestep
     with quiet(), torch.no_grad():
         model = openvino.convert_model(_Positional(unet), example_input=example)
-    shapes = ([-1, config.in_channels, height, length], [-1], [-1, -1, width])
+    shapes = ([-1, config.in_channels, height, length], [-1, time.shape[1]], [-1, -1, width])
     model.reshape(
         {port: openvino.PartialShape(s) for port, s in zip(model.inputs, shapes, strict=True)}
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "unet.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
-        return {"graph": _bytes(path), "weights": _bytes(path.with_suffix(".bin"))}
+        files = {"graph": _bytes(path), "weights": _bytes(path.with_suffix(".bin"))}
+    return {**files, "time": time}
 
 
 def _bytes(path: Path) -> Tensor:
@@ -163,5 +185,5 @@ class _Positional(nn.Module):
         super().__init__()
         self.unet = unet
 
-    def forward(self, sample: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
-        return self.unet(sample, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
+    def forward(self, sample: Tensor, time: Tensor, embeddings: Tensor) -> Tensor:
+        return self.unet(sample, time, encoder_hidden_states=embeddings, return_dict=False)[0]

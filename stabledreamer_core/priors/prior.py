@@ -206,7 +206,11 @@ class Prior:
             return self._networks[component]
         if component == "unet" and self._openvino_dtype is not None:
             self._networks[component] = load_openvino_unet(
-                self.folder, self.variant, self.hash, self._openvino_dtype
+                self.folder,
+                self.variant,
+                self.hash,
+                len(self.alphas_cumprod),
+                self._openvino_dtype,
             )
         else:
             dtype = self.dtype if component == "unet" else vae_dtype(self.dtype)
