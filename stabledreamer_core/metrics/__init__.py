@@ -9,7 +9,8 @@ in one table, with what they say of true toys and of toys broken on purpose.
 | r_precision | retrieval.py | Toybox |
 | chamfer, f_score, normal_consistency, volume_ratio | surfaces.py | Toybox, with a mesh |
 | colour_error, detail | colour.py, detail.py | Toybox |
-| prior_view, prior_fronts, prior_front_arcs, prior_agreement | view_classifier.py | any; on wish |
+| prior_view, prior_fronts, prior_front_arcs, prior_multi_face | view_classifier.py | any; on wish |
+| prior_agreement | view_classifier.py | Toybox; on wish |
 | clip_score, clip_r_precision | clip.py | any; on wish |
 
 What does not apply is None. How much figures differ between seeds, and how rough a loss curve is,
@@ -39,7 +40,7 @@ SURFACE_NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
 NAMES = (
     *("category", "colour", "accessory", "accessory_colour", "view", "view_exact"),
     *("multi_face", "r_precision", *SURFACE_NAMES, "colour_error", "detail"),
-    *("prior_view", "prior_fronts", "prior_front_arcs", "prior_agreement"),
+    *("prior_view", "prior_fronts", "prior_front_arcs", "prior_multi_face", "prior_agreement"),
     *("clip_score", "clip_r_precision"),
 )
 
@@ -182,6 +183,7 @@ def _classified(
         "prior_view": views.share_right(best, true),
         "prior_fronts": views.front_share(best),
         "prior_front_arcs": float(views.front_arcs(best)),
+        "prior_multi_face": float(views.has_second_face(best)),
         "prior_agreement": None
         if judged_view is None
         else views.agreement(best, judged_view, settings.elevation_deg, asks.view_words),

@@ -99,13 +99,23 @@ def front_share(best: list[str]) -> float:
     return sum(map(is_front, best)) / len(best)
 
 
+def has_second_face(best: list[str]) -> bool:
+    """More than half of the views are called some kind of front.
+
+    Of eight views one face gives three, two faces back to back give six, and two a quarter turn
+    apart give five; so one misjudged view does not make a face, nor hide one at the back.
+    """
+    return front_share(best) > 0.5
+
+
 def front_arcs(best: list[str]) -> int:
     """How many separate arcs of neighbouring views are called some kind of front.
 
-    1 for one face; 2 for two faces back to back; 0 if no view is.
+    1 for one face; 2 for two faces back to back; 0 if no view is. It says where faces are, where
+    `front_share` says how much of the toy they take.
 
-    How it misleads: one misjudged view in eight adds an arc; faces a quarter turn apart are one
-    arc (but raise `front_share`); it means nothing for what has no front, such as a cactus.
+    How it misleads: one misjudged view in eight adds an arc, or joins two; faces a quarter turn
+    apart are one arc; it means nothing for what has no front, such as a cactus.
 
     Args:
         best: words by azimuth, at even steps of a full turn.
