@@ -32,7 +32,6 @@ TOYS = (
     Toy("bear", "red", "top hat", "black"),
     Toy("penguin", "pink", "scarf", "brown"),
     Toy("mug", "cyan"),
-    Toy("car", "blue", "cube", "yellow"),
     Toy("chair", "white"),
 )
 CLASSIFIED = (TOYS[0], TOYS[2])
@@ -41,7 +40,10 @@ PICTURE_NAMES = (
     *("colour_error", "detail"),
 )
 SURFACE_NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
-PRIOR_NAMES = ("prior_view", "prior_fronts", "prior_front_arcs", "prior_agreement", "multi_face")
+PRIOR_NAMES = (
+    *("prior_view", "prior_fronts", "prior_front_arcs", "prior_multi_face", "prior_agreement"),
+    "multi_face",
+)
 CPU = torch.device("cpu")
 Row = dict[str, float | None]
 
@@ -60,7 +62,7 @@ def main() -> None:
     if not arguments.quick:
         asked = settings.model_copy(update={"view_classifier": True})
         print(f"\nThe view classifier, {len(CLASSIFIED)} toys ({asked.view_prior.prior}):\n")
-        breaks = ("another variation", "two-faced", "turned by 90 degrees")
+        breaks = ("another variation", "two-faced")
         print_table(picture_rows(asked, breaks, CLASSIFIED), PRIOR_NAMES)
 
 
@@ -228,7 +230,7 @@ def cell(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    least, mean, greatest = (f"{f(known):.3g}" for f in (min, np.mean, max))
+    least, mean, greatest = (f"{round(f(known), 4):.3g}" for f in (min, np.mean, max))
     return mean if least == greatest else f"{mean} ({least} to {greatest})"
 
 
