@@ -1,5 +1,6 @@
 # make dream PROMPT="a red bear wearing a top hat"   the whole job, from nothing
 # make test                                          set up and run the tests
+# make serve, make stop                              Prefect's page, deployments and a worker, here
 # make lint                                          style and types
 # make clean                                         remove what was made, but not outputs/
 
@@ -16,7 +17,7 @@ TORCH_INDEX ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/installed
 
-.PHONY: dream test lint venv clean
+.PHONY: dream test serve stop lint venv clean
 .DEFAULT_GOAL := dream
 
 dream: $(INSTALLED)
@@ -24,6 +25,12 @@ dream: $(INSTALLED)
 
 test: $(INSTALLED)
 	.venv/bin/python -m pytest $(ARGS)
+
+serve: $(INSTALLED)
+	@.venv/bin/stabledreamer serve $(ARGS)
+
+stop:
+	@test ! -x .venv/bin/stabledreamer || .venv/bin/stabledreamer stop
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

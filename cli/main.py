@@ -12,7 +12,7 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
-from cli import debug, doctor, dream, evaluate, suite, view
+from cli import debug, doctor, dream, evaluate, serve, suite, view
 from cli.program import command
 from stabledreamer_core.errors import UserError
 
@@ -66,7 +66,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (dream, suite, debug, evaluate, view, doctor):
+    for module in (dream, suite, serve, debug, evaluate, view, doctor):
         module.add_parser(subparsers)
     return parser
 

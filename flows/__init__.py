@@ -11,9 +11,11 @@ from pathlib import Path
 from stabledreamer_core.config import ROOT
 
 CACHE = ROOT / ".cache"
+PROFILES = CACHE / "prefect" / "profiles.toml"  # as in prefect.toml
 
 _DEFAULTS = {
     "PREFECT_HOME": str(CACHE / "prefect"),
+    "PREFECT_PROFILES_PATH": str(PROFILES),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are raised, and told once

@@ -14,6 +14,7 @@ from flows.checks import prepare
 from flows.threads import settle_threads
 from stabledreamer_core import run_record
 from stabledreamer_core.keys import step_key
+from tasks.artifacts import logger, publish_asset
 from tasks.checkpoint import checkpoint
 from tasks.evaluate import evaluate
 from tasks.gaussians import gaussians
@@ -59,6 +60,7 @@ def dream(
     job = prepare(prompt, seed, params, overrides, quick, out, bars)
     record = run_record.read(job.out)
     if record and not run_record.unfinished(job.out, record, job.config, job.prompt, job.seed):
+        publish_asset(job.out, record)
         return record
 
     settle_threads()
@@ -84,7 +86,9 @@ def dream(
 
         # 5. How good it is, and the page that shows it all.
         take("evaluate", job, steps, evaluate)
-        return report(job, steps)
+        record = report(job, steps)
+    publish_asset(job.out, record)
+    return record
 
 
 def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *arguments: int) -> None:
@@ -92,6 +96,7 @@ def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *argument
     files = {path: sha256 for step in steps.values() for path, sha256 in step["files"].items()}
     key = step_key(name, job.config, job.prompt, job.seed, files)
     began = time.monotonic()
+    task = task.with_options(task_run_name=name)
     state: Any = task(job, *arguments, key=key, return_state=True)
     manifest: Manifest = state.result()
     kept = state.name == "Cached"
@@ -99,6 +104,7 @@ def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *argument
         kept = False
         manifest = task.with_options(refresh_cache=True)(job, *arguments, key=key)
     steps[name] = {"key": key, **manifest}
+    how = "kept" if kept else f"{time.monotonic() - began:.1f} s"
     if job.bars:
-        how = "kept" if kept else f"{time.monotonic() - began:.1f} s"
         print(f"  {name:12s} {how}", flush=True)
+    logger().info("%s: %s", name, how)

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import flow, task
 
+from flows.server import prefect_server
 from toybox.training.device import keep_compiled, pick_device
 from toybox.training.loop import Slice
 from toybox.training.parts import FOLDERS, TRAINERS, score
@@ -72,4 +73,5 @@ def train_priors(
 
 
 if __name__ == "__main__":
-    train_priors()
+    with prefect_server():
+        train_priors()

@@ -21,12 +21,16 @@ START_TIMEOUT_S = 60.0
 
 @contextmanager
 def prefect_server() -> Iterator[None]:
-    """Give the block a Prefect API: the one that is configured, else our own on loopback."""
+    """Give the block a Prefect API: the one the environment names, else our own on loopback.
+
+    Not the one that `stabledreamer serve` brought up, so that stopping it costs no run but its own.
+    Both have one database, so its page shows these runs as well.
+    """
     for service in SERVICES:
         os.environ.setdefault(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    if PREFECT_API_URL.value():
+    if os.environ.get("PREFECT_API_URL"):
         yield
         return
 

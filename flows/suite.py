@@ -1,4 +1,4 @@
-"""Many prompts, the same flow for each, and a summary of them all."""
+"""Many prompts, the same flow for each, a summary, and what got worse since last time."""
 
 import json
 import statistics
@@ -9,10 +9,12 @@ from typing import Any
 from prefect import flow, task
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import history
 from flows.asset_folder import slug
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
+from flows.suite_pages import publish_comparison, publish_suite
 from stabledreamer_core.files import atomic_write
 
 Outcome = dict[str, Any]
@@ -26,7 +28,8 @@ def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome
         record = dream(prompt, seed, out=out, **settings)
     except Exception as error:
         return {**outcome, "error": " ".join(str(error).split()) or type(error).__name__}
-    return {**outcome, "stages": record["stages"], "metrics": record["metrics"]}
+    kept = {key: record[key] for key in ("stages", "metrics", "config_hash")}
+    return {**outcome, **kept}
 
 
 THREADS: Any = ThreadPoolTaskRunner(max_workers=64)
@@ -41,6 +44,7 @@ def suite(
     overrides: list[str] | None = None,
     quick: bool = False,
     workers: int = 1,
+    bars: bool = True,
 ) -> dict[str, Any]:
     """Make an asset for each of a file's prompts and seeds; returns what summary.json holds.
 
@@ -50,6 +54,7 @@ def suite(
         seeds: instead of the file's.
         params, overrides, quick: as for flows/dream.py.
         workers: assets made at once.
+        bars: whether to draw progress bars, of one asset at a time.
 
     Raises:
         UserError: the file cannot be read.
@@ -57,7 +62,8 @@ def suite(
     # 1. What to make.
     prompts, own_seeds = read_prompts(Path(file))
     wanted = [(prompt, seed) for prompt in prompts for seed in seeds or own_seeds]
-    settings = {"params": params, "overrides": overrides, "quick": quick, "bars": workers == 1}
+    settings = {"params": params, "overrides": overrides, "quick": quick}
+    settings["bars"] = bars and workers == 1
 
     # 2. Make it.
     outcomes = _make(wanted, Path(out), settings, workers)
@@ -67,6 +73,13 @@ def suite(
     with atomic_write(Path(out) / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     write_contact_sheet(Path(out), summary["assets"])
+    publish_suite(Path(out), summary)
+
+    # 4. What got worse?
+    now = history.entry(summary)
+    before = history.append(Path(out), now)
+    if before:
+        publish_comparison(Path(out), before, now)
     return summary
 
 
