@@ -18,13 +18,16 @@ from stabledreamer_core.files import atomic_write
 from stabledreamer_core.gaussians import KEYS, Splats
 
 KEPT_STATES = 2
+ENTRY = "checkpoint"  # of the file's metadata: all of ours, as JSON
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors and metadata with their digest; whole or not at all."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, {**metadata, "digest": _digest(tensors, metadata)})
+        # One entry: safetensors writes several in an order that changes from run to run.
+        described = {**metadata, "digest": _digest(tensors, metadata)}
+        save_file(tensors, temporary, {ENTRY: json.dumps(described, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -35,11 +38,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
+            metadata = json.loads((file.metadata() or {}).get(ENTRY, "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"checkpoint {path} cannot be read: {error}") from None
-    digest = metadata.pop("digest", None)
+    digest = metadata.pop("digest", None) if isinstance(metadata, dict) else None
     if digest != _digest(tensors, metadata):
         raise UserError(f"checkpoint {path} is damaged: its contents do not match its digest")
     return tensors, metadata

@@ -13,6 +13,7 @@ from stabledreamer_core.checkpoint import (
     load_tensors,
     save_checkpoint,
     save_state,
+    save_tensors,
 )
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.gaussians import KEYS, init_ball
@@ -76,3 +77,16 @@ def test_state_of_other_settings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other settings"):
         load_newest_state(tmp_path, "another")
     assert load_newest_state(tmp_path / "nowhere", "k") is None
+
+
+def test_the_same_contents_are_the_same_bytes(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
+    files = []
+    for number in range(8):
+        names = (
+            ["prompt", "seed", "step", "key"] if number % 2 else ["key", "step", "seed", "prompt"]
+        )
+        path = tmp_path / f"{number}.safetensors"
+        save_tensors(path, tensors, {name: f"of {name}" for name in names})
+        files.append(path.read_bytes())
+    assert len(set(files)) == 1
