@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.artifacts import escaped, number, table
+from tasks.artifacts import counted, escaped, number, table
 
 Entry = dict[str, Any]
 Pair = tuple[str, int]  # prompt, seed
@@ -54,9 +54,10 @@ class Comparison:
     def verdict(self) -> str:
         """One line."""
         assets = len({(change.prompt, change.seed) for change in self.worse})
-        worse = f"{len(self.worse)} figures of {assets} assets got worse" if self.worse else ""
-        failing = f"{len(self.failing)} more fail" if self.failing else ""
-        return "; ".join(filter(None, [worse, failing])) or "nothing got worse"
+        worse = f"{counted(len(self.worse), 'figure')} of {counted(assets, 'asset')} got worse"
+        failing = counted(len(self.failing), "new failure")
+        told = [worse] * bool(self.worse) + [failing] * bool(self.failing)
+        return "; ".join(told) or "nothing got worse"
 
 
 def compare(before: Entry, now: Entry) -> Comparison:
@@ -87,7 +88,7 @@ def markdown(comparison: Comparison, before: Entry, now: Entry) -> str:
     if before["code"] != now["code"]:
         parts.append("The code is another.")
     if comparison.other_settings:
-        parts.append(f"{comparison.other_settings} assets were made with other settings.")
+        parts.append(f"{counted(comparison.other_settings, 'asset')} had other settings before.")
     sections: list[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]] = [
         ("Worse", FIGURES, _rows(comparison.worse)),
         ("Failing now", (*ASSET, "why"), failure_rows(comparison.failing)),

@@ -35,7 +35,7 @@ def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome
 THREADS: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
-@flow(name="suite", task_runner=THREADS)
+@flow(name="suite", flow_run_name="{out}", task_runner=THREADS)
 def suite(
     file: str,
     out: str,

@@ -10,6 +10,7 @@ from stabledreamer_core.files import atomic_write
 from tasks.artifacts import (
     artifact_key,
     best_effort,
+    counted,
     embedded,
     escaped,
     logger,
@@ -25,7 +26,7 @@ def publish_suite(out: Path, summary: dict[str, Any]) -> None:
     """Show the summary under the key `artifact_key(out)`."""
     with best_effort("the suite's page in Prefect"):
         assets, failures = summary["assets"], summary["failures"]
-        parts = [f"# {len(assets)} assets, {len(failures)} failures"]
+        parts = [f"# {counted(len(assets), 'asset')}, {counted(len(failures), 'failure')}"]
         if failures:
             parts.append(table(("failed", "seed", "why"), failure_rows(failures)))
         if assets:

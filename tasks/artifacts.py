@@ -73,7 +73,7 @@ def report_link(out: Path) -> str:
     """Markdown: the asset's report, as a link where a server shows it, else where it lies."""
     report = out.absolute() / "report.html"
     page = page_of(report)
-    return f"[report.html]({page})" if page else f"`{report}`"
+    return f"[report]({page})" if page else f"`{report}`"
 
 
 def embedded(picture: Path, width: int) -> str:
@@ -95,6 +95,11 @@ def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 def number(value: float | None) -> str:
     """Four digits, or a dash for what was not measured."""
     return "-" if value is None else f"{value:.4g}"
+
+
+def counted(count: int, thing: str) -> str:
+    """Such as "1 asset" or "2 assets"."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def escaped(text: str) -> str:

@@ -9,7 +9,7 @@ from stabledreamer_core.report import write_report
 from tasks.job import Job
 
 
-@task(name="report")
+@task(name="report", task_run_name="report")
 def report(job: Job, steps: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Never cached: it takes a moment, and run.json must name every other file.
 

@@ -34,7 +34,7 @@ def test_a_report_is_linked_where_it_is_shown_and_named_where_not(tmp_path, monk
     outputs = tmp_path / "outputs"
     monkeypatch.setenv(pages.PAGES, f"http://127.0.0.1:4201 {outputs}")
     link = artifacts.report_link(outputs / "a b")
-    assert link == "[report.html](http://127.0.0.1:4201/a%20b/report.html)"
+    assert link == "[report](http://127.0.0.1:4201/a%20b/report.html)"
     elsewhere = tmp_path / "elsewhere"
     assert artifacts.report_link(elsewhere) == f"`{elsewhere}/report.html`"
     monkeypatch.delenv(pages.PAGES)

@@ -99,7 +99,7 @@ def test_the_text_names_what_changed_and_nothing_else():
     before = run(("a bear", GOOD, 60.0))
     now = run(("a bear", {**GOOD, "category": 0.5}, 60.0), failures=["a mug"], code="other")
     text = markdown(compare(before, now), before, now)
-    assert text.startswith("# 1 figures of 1 assets got worse; 1 more fail\n")
+    assert text.startswith("# 1 figure of 1 asset got worse; 1 new failure\n")
     assert "| a bear | 0 | category | 1 | 0.5 |" in text
     assert "<b>" not in text and "code is another" in text
     assert "## Better" not in text and "## Slower" not in text
