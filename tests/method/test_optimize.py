@@ -109,7 +109,7 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
 
 
 def test_each_view_is_asked_for_with_its_own_words() -> None:
-    stage = small_stage(iterations=6, views=4, guidance_scale=1.0)
+    stage = small_stage(iterations=6, views=4, guidance_scale=1.0, target_reuse=1)
     asked: list[Tensor] = []
     prior = known_prior((0.5, 0.5, 0.5))
     plain = prior.predict_eps
