@@ -188,6 +188,17 @@ class Checkpoint(Section):
     """Seconds between two resume states."""
 
 
+class Debug(Section):
+    """Pictures of what the prior makes of the renders (docs/debugger.md); they change no result."""
+
+    every: int = Field(ge=0, le=1_000_000)
+    """Steps between two records of a run; 0 records nothing."""
+    views: int = Field(ge=1, le=64)
+    """At most this many of a step's views; after a run, this many around the object."""
+    many_steps: int = Field(ge=0, le=1000)
+    """Steps of the many-step denoised image, each a call of the prior; 0 leaves it out."""
+
+
 class Config(Section):
     """The whole of params.yaml."""
 
@@ -197,6 +208,7 @@ class Config(Section):
     stage1: Stage
     stage2: Stage
     checkpoint: Checkpoint
+    debug: Debug
     turntable: Turntable
     mesh: Mesh
     evaluate: Evaluate

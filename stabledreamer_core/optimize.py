@@ -76,7 +76,8 @@ def optimize(
         resume: (step, tensors) that `save` was given; the result has the same bits on a CPU as
             if the run had never stopped.
         save: called about every `save_every_seconds`.
-        observe: called at every step with the tensors of that step (the SDS debugger).
+        observe: called at every step with its tensors (debugger.py); "loss" is each view's, and
+            "noise", "cond" and "uncond" are there where the prior was asked.
 
     Returns:
         The scenes, and the losses [steps run here, B]: each object's L2 loss, and the
@@ -105,10 +106,12 @@ def optimize(
         x = prior.encode(colors.permute(0, 3, 1, 2))
 
         # 3. The target: noise the render and denoise it.
+        asked: dict[str, Tensor] = {}
         if target.x0_hat is None:
             noise = draw_noise(x, step, seeds, name)
             cond = embeddings.flatten(0, 1)[_prompt_rows(target.views, stage.view_words, count)]
             target.x0_hat = denoise(stage, prior, x.detach(), noise, target.timesteps, cond, uncond)
+            asked = {"noise": noise, "cond": cond, "uncond": uncond}
 
         # 4. Loss of each object: supervised L2 and the regularisers (their mean).
         per_view = l2_loss(x, target.x0_hat, target.weight)
@@ -134,7 +137,9 @@ def optimize(
         losses.append(loss.detach())
         if observe:
             observe(
-                {"step": step, "views": target.views, "render": colors, "x": x, "target": target}
+                {"step": step, "views": target.views, "prior": prior, "target": target}
+                | {"render": colors, "x": x, "loss": per_view.detach()}
+                | asked
             )
         now = time.monotonic()
         if progress and (device.type == "cpu" or step % 10 == 9 or step + 1 == stage.iterations):

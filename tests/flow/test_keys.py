@@ -52,6 +52,7 @@ def test_every_step_has_a_key_of_its_own():
         ("stage1.revision=abc", {"stage1"}),
         ("evaluate.judge=elsewhere", {"evaluate"}),
         ("checkpoint.every_seconds=9", set()),
+        ("debug.every=9", set()),
         ("device=cpu", {"stage1", "stage2", "turntable", "preview", "mesh", "evaluate"}),
     ],
 )
@@ -125,4 +126,4 @@ def test_canonical_json_has_one_text_a_value():
 def test_every_section_is_read_by_a_step_or_known_not_to_matter():
     config = load_config()
     read = {section for step in keys.STEPS.values() for section in step.settings}
-    assert set(json.loads(config.model_dump_json())) - read == {"checkpoint", "training"}
+    assert set(json.loads(config.model_dump_json())) - read == {"checkpoint", "debug", "training"}
