@@ -116,8 +116,9 @@ def _build(
         text_encoder = CLIPTextModel.from_pretrained(
             warm_start / "text_encoder", dtype=torch.float32
         )
-        unet = latent_unet(settings.latent, vae)
-        fit(unet, UNet2DConditionModel.from_pretrained(warm_start / "unet"))
+        unet: Any = latent_unet(settings.latent, vae)
+        before: Any = UNet2DConditionModel.from_pretrained(warm_start / "unet")
+        fit(unet, before)
     else:
         torch.manual_seed(settings.seed + 2)
         tokenizer = clip_tokenizer()
