@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         stale = run_record.unfinished(job.out, record, job.config, job.prompt, job.seed)
         if not stale:
             print(f"already finished: {job.out}")
+            if job.config.debug.every and not (job.out / "debug").exists():
+                print("a run is recorded only while it goes on; give another --out to record one")
             return 0
         print(f"{job.out}: to be made again: {', '.join(stale)}")
     _run_flow(parameters)

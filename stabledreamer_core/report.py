@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stabledreamer_core.debugger_report import debugger_data
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.mesh_glb import to_gltf_axes
@@ -20,6 +21,7 @@ from stabledreamer_core.mesh_read import read_glb
 
 ASSETS = Path(__file__).parent / "report_assets"
 DOWNLOADS = ("gaussians.ply", "mesh.glb", "turntable.mp4", "preview.png", "run.json")
+SCRIPTS = ("viewer.js", "debugger.js")
 PLOT_WIDTH, PLOT_HEIGHT = 320, 90
 
 
@@ -43,7 +45,8 @@ def write_report(asset_dir: Path) -> Path:
         config=escape(json.dumps(record["config"], indent=2)),
         packages=_rows({**record["packages"], "StableDreamer": _code(record["code"])}),
         mesh=_mesh_data(asset_dir / "mesh.glb"),
-        script=(ASSETS / "viewer.js").read_text(encoding="utf-8"),
+        debugger=debugger_data(asset_dir, record),
+        script="".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
     )
     path = asset_dir / "report.html"
     with atomic_write(path) as temporary:
