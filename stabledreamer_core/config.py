@@ -168,6 +168,8 @@ class Stage(Section):
     """Steps for which views and target are kept (InstructNeRF2NeRF's dataset update)."""
     annealing: Annealing
     cameras: Cameras
+    anisotropic: bool
+    """False holds the three axes of every Gaussian equal, for comparison."""
     background: Literal["random", "white", "grey", "black"]
     learning_rates: LearningRates
     adam_betas: Pair

@@ -33,6 +33,8 @@ def begin(
     else:
         split = [density_control.split_largest(s, stage.density.start_count) for s in starts]
         source = {key: torch.cat([scene[key] for scene in split]) for key in KEYS}
+        if not stage.anisotropic:
+            source["scales"] = source["scales"].mean(-1, keepdim=True).expand(-1, 3)
     params = torch.nn.ParameterDict(
         {key: torch.nn.Parameter(source[key].detach().to(device).clone()) for key in KEYS}
     )

@@ -122,6 +122,9 @@ def optimize(
         if growth:
             growth.before_backward(params, optimizers, step, meta)
         loss.sum().backward()
+        if not stage.anisotropic:
+            gradient = params["scales"].grad
+            gradient.copy_(gradient.mean(-1, keepdim=True).expand_as(gradient))
         for optimizer in optimizers.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

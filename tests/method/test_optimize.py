@@ -180,3 +180,16 @@ def test_growth_is_for_one_object_at_a_time() -> None:
             name="stage1",
             device=CPU,
         )
+
+
+def test_without_anisotropy_gaussians_stay_balls() -> None:
+    density = {"start_count": 200}
+    stage = small_stage(iterations=9, anisotropic=False)
+    stage = stage.model_copy(update={"density": stage.density.model_copy(update=density)})
+    splats, losses = run(stage)
+    scales = splats["scales"]
+    assert len(scales) == 200 and losses[-1] < losses[0]
+    torch.testing.assert_close(scales, scales[:, :1].expand_as(scales))
+    assert scales.std() > 0.01
+    free, _ = run(stage.model_copy(update={"anisotropic": True}))
+    assert (free["scales"].amax(1) - free["scales"].amin(1)).max() > 0.1
