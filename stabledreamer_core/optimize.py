@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core import density as density_control
+from stabledreamer_core import guard as guarding
 from stabledreamer_core.annealing import learning_rate
 from stabledreamer_core.cameras import Views
 from stabledreamer_core.config import Stage
@@ -84,6 +85,7 @@ def optimize(
         regularisers' mean over the objects.
 
     Raises:
+        UserError: numbers went wrong again and again (guard.py).
         ValueError: the numbers of starts, seeds and embeddings differ, or the density strategy
             "default" is asked for more than one object.
     """
@@ -91,10 +93,13 @@ def optimize(
     if not count == len(starts) == len(embeddings):
         raise ValueError(f"{len(starts)} scenes, {count} seeds, {len(embeddings)} embeddings")
     params, optimizers, growth, target, first = begin(stage, starts, device, resume)
+    guard = guarding.Guard()
+    guard.resume(resume[1] if resume else {})
     losses: list[Tensor] = []
     began = saved = time.monotonic()
-    for step in range(first, stage.iterations):
-        _set_learning_rates(stage, optimizers, step / stage.iterations)
+    step = first
+    while step < stage.iterations:
+        _set_learning_rates(stage, optimizers, step / stage.iterations, guard.rate)
 
         # 1. Views: new ones, or those whose target is still in use.
         if target is None or step % stage.target_reuse == 0:
@@ -129,28 +134,42 @@ def optimize(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-        # 6. Density control.
+        # 6. If numbers went wrong: back, and on with smaller steps.
+        losses.append(loss.detach())
+        looked = guarding.is_due(step, device) or step + 1 == stage.iterations
+        if looked and not guarding.all_finite(loss, params):
+            diagnosis = guarding.diagnose(loss, x, target.x0_hat, params)
+            resume = guard.roll_back(name, step, diagnosis)
+            params, optimizers, growth, target, step = begin(stage, starts, device, resume)
+            del losses[max(0, step - first) :]
+            continue
+
+        # 7. Density control.
         if growth:
             growth.after_backward(params, optimizers, step, meta, derive_seed(seeds[0], name, step))
         elif density_control.is_due(stage.density, step, stage.iterations):
             randoms = [generator(seed, name, step, "relocate") for seed in seeds]
             density_control.relocate_dead(params, optimizers, stage.density.dead_opacity, randoms)
 
-        # 7. Tell, and keep what is needed to go on.
-        losses.append(loss.detach())
+        # 8. Tell, and keep what is needed to go on.
         if observe:
             observe(
                 {"step": step, "views": target.views, "prior": prior, "target": target}
                 | {"render": colors, "x": x, "loss": per_view.detach()}
                 | asked
             )
+        step += 1
         now = time.monotonic()
-        if progress and (device.type == "cpu" or step % 10 == 9 or step + 1 == stage.iterations):
+        if progress and (device.type == "cpu" or step % 10 == 0 or step == stage.iterations):
             mean = float(losses[-1].mean())
-            progress(Progress(step + 1, stage.iterations, mean, now - began))
-        if save and now - saved > save_every_seconds and step + 1 < stage.iterations:
-            save(step + 1, state_tensors(stage, step + 1, params, optimizers, growth, target))
-            saved = now
+            progress(Progress(step, stage.iterations, mean, now - began))
+        saving = save is not None and now - saved > save_every_seconds
+        if looked and step < stage.iterations and (saving or step % guarding.KEEP_EVERY == 0):
+            state = state_tensors(stage, step, params, optimizers, growth, target)
+            guard.keep(step, state)
+            if save and saving:
+                save(step, state | guard.tensors())
+                saved = now
     parts = {key: params[key].detach().chunk(count) for key in KEYS}
     scenes = [{key: parts[key][index] for key in KEYS} for index in range(count)]
     return scenes, torch.stack(losses) if losses else torch.zeros(0, count)
@@ -230,9 +249,9 @@ def _prompt_rows(views: Views, view_words: str, count: int) -> list[int]:
 
 
 def _set_learning_rates(
-    stage: Stage, optimizers: density_control.Optimizers, progress: float
+    stage: Stage, optimizers: density_control.Optimizers, progress: float, factor: float
 ) -> None:
     for key, optimizer in optimizers.items():
         start, end = getattr(stage.learning_rates, key)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, start, end)
+            group["lr"] = factor * learning_rate(progress, start, end)

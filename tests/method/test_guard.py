@@ -1,0 +1,73 @@
+"""Numbers that go wrong: the loop goes back and on, or stops and says what it was."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.gaussians import KEYS, init_ball
+from stabledreamer_core.optimize import optimize
+from stabledreamer_core.seeds import generator
+from tests.method.test_optimize import known_prior, small_stage
+
+
+def run(prior: Any, iterations: int = 120, **changes: Any) -> Any:
+    embeddings = torch.zeros(1, 9, 4, 8)
+    (splats,), losses = optimize(
+        small_stage(iterations=iterations, target_reuse=1, **changes),
+        [init_ball(60, 0.5, 0.1, 0.3, generator("guard"))],
+        prior,
+        embeddings,
+        embeddings[0, :1],
+        seeds=[3],
+        name="stage1",
+        device=torch.device("cpu"),
+    )
+    return splats, losses[:, 0]
+
+
+def ill_prior(wrong: set[int]) -> tuple[Any, list[int]]:
+    """The known prior, whose calls of these numbers answer NaN."""
+    prior, calls = known_prior((0.9, 0.2, 0.1)), [0]
+    well = prior.predict_eps
+
+    def predict_eps(x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        calls[0] += 1
+        return well(x_t, timesteps, embeddings) * (float("nan") if calls[0] in wrong else 1.0)
+
+    prior.predict_eps = predict_eps
+    return prior, calls
+
+
+def test_one_wrong_answer_costs_the_steps_since_the_last_good_state() -> None:
+    prior, calls = ill_prior({71})
+    with pytest.warns(UserWarning, match=r"step 70: the prior.* going back to step 50 .* 0\.5"):
+        splats, losses = run(prior)
+    assert len(losses) == 120 and losses.isfinite().all()
+    assert calls[0] == 120 + 21
+    assert all(splats[key].isfinite().all() for key in KEYS)
+    assert losses[-10:].mean() < 0.5 * losses[:10].mean()
+
+
+def test_before_the_first_good_state_it_starts_again() -> None:
+    prior, calls = ill_prior({3})
+    with pytest.warns(UserWarning, match="back to step 0"):
+        _, losses = run(prior, 12)
+    assert len(losses) == 12 and calls[0] == 12 + 3
+
+
+def test_what_goes_wrong_every_time_is_told_in_one_line() -> None:
+    prior, _ = ill_prior(set(range(5, 1000)))
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(UserError, match=r"stage1 .*x0_hat.* is not finite; lower stage1\."),
+    ):
+        run(prior, 12)
+
+
+def test_steps_that_are_far_too_long_are_named() -> None:
+    rates = dict.fromkeys(("means", "scales", "quats", "opacities", "colors"), (1e-3, 1e-3))
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="loss is not finite"):
+        run(known_prior((0.5, 0.5, 0.5)), 12, learning_rates=rates | {"means": (1e37, 1e37)})
