@@ -68,7 +68,7 @@ def write_levels(records: list[Record], path: Path) -> None:
     _write(draw(records[0].columns, [row_of(place, with_step=False) for place in places]), path)
 
 
-def write_steps(records: list[Record], path: Path, most: int = 8) -> None:
+def write_steps(records: list[Record], path: Path, most: int = 7) -> None:
     """A run: one view of each of at most `most` records, evenly spread from first to last."""
     records = alike(records)
     count = min(most, len(records))
