@@ -16,6 +16,7 @@ import torch
 from stabledreamer_core.checkpoint import load_newest_state, save_state
 from stabledreamer_core.config import ROOT, Config, Stage
 from stabledreamer_core.gaussians import Splats, init_ball
+from stabledreamer_core.memory import in_smaller_parts
 from stabledreamer_core.optimize import Observe, Progress, optimize
 from stabledreamer_core.priors import load_prior, prior_hash
 from stabledreamer_core.seeds import generator
@@ -80,7 +81,33 @@ def run_stages(
 
     Args:
         prompts, seeds: [B]; starts: [B] scenes of one size, needed by stage 2.
+
+    A batch that a GPU's memory does not hold is cut into smaller ones.
     """
+
+    def work(size: int) -> list[StageResult]:
+        results: list[StageResult] = []
+        for first in range(0, len(prompts), size):
+            rows = slice(first, first + size)
+            folder = work_dir if size >= len(prompts) else work_dir / f"{first}-{size}"
+            scenes = None if starts is None else starts[rows]
+            batch = (prompts[rows], seeds[rows], folder, scenes, progress, observe)
+            results += _run_batch(config, number, *batch)
+        return results
+
+    return in_smaller_parts(work, len(prompts), "objects")[0]
+
+
+def _run_batch(
+    config: Config,
+    number: int,
+    prompts: list[str],
+    seeds: list[int],
+    work_dir: Path,
+    starts: list[Splats] | None,
+    progress: Callable[[Progress], None] | None,
+    observe: Observe | None,
+) -> list[StageResult]:
     stage: Stage = (config.stage1, config.stage2)[number - 1]
     name = f"stage{number}"
     device = pick_device(config.device)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.memory import in_smaller_parts
 from stabledreamer_core.priors import text
 from stabledreamer_core.priors.identity import check_manifest, folder_hash
 from stabledreamer_core.priors.layout import read_json, read_shape
@@ -156,21 +157,28 @@ class Prior:
         Returns:
             eps [B, C, H, W] in x_t's dtype; the variance channels of IF are dropped, v- and
             sample-prediction converted.
+
+        A batch that does not fit into a GPU's memory is asked in smaller chunks from then on.
         """
-        prediction = torch.empty_like(x_t)
-        channels, size = x_t.shape[1], self.chunk or max(len(x_t), 1)
-        unet = self._network("unet")
-        for start in range(0, len(x_t), size):
-            rows = slice(start, start + size)
-            with torch.inference_mode():
-                output = unet(
-                    x_t[rows].to(self.dtype, memory_format=torch.channels_last),
-                    timesteps[rows],
-                    encoder_hidden_states=embeddings[rows].to(self.dtype),
-                    return_dict=False,
-                )[0]
-            # Copied out of inference mode, the result may take part in a loss.
-            prediction[rows] = output[:, :channels].to(x_t.dtype)
+        unet, prediction = self._network("unet"), torch.empty_like(x_t)
+
+        def ask(size: int) -> None:
+            for start in range(0, len(x_t), size):
+                rows = slice(start, start + size)
+                with torch.inference_mode():
+                    output = unet(
+                        x_t[rows].to(self.dtype, memory_format=torch.channels_last),
+                        timesteps[rows],
+                        encoder_hidden_states=embeddings[rows].to(self.dtype),
+                        return_dict=False,
+                    )[0]
+                # Copied out of inference mode, the result may take part in a loss.
+                prediction[rows] = output[:, : x_t.shape[1]].to(x_t.dtype)
+
+        whole = self.chunk or max(len(x_t), 1)
+        _, fitting = in_smaller_parts(ask, whole, "samples of the prior")
+        if fitting < whole:
+            self.chunk = fitting
         abar = self.alphas_cumprod[timesteps]
         return to_eps(prediction, x_t, abar, self._prediction_type)
 

@@ -1,0 +1,42 @@
+"""When a GPU's memory does not hold a batch: the same work in smaller parts."""
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from stabledreamer_core.errors import UserError
+
+T = TypeVar("T")
+
+
+def in_smaller_parts(work: Callable[[int], T], size: int, what: str) -> tuple[T, int]:
+    """`work(size)`, and with half the size as long as the GPU's memory does not hold it.
+
+    Args:
+        work: does all of it in parts of at most `size` samples; begun again from the start, it
+            must give the same.
+        what: names the samples in the warning.
+
+    Returns:
+        The result, and the size that fitted.
+
+    Raises:
+        UserError: one sample alone does not fit.
+    """
+    while True:
+        try:
+            return work(size), size
+        except torch.OutOfMemoryError:
+            if size <= 1:
+                raise UserError(
+                    f"the GPU's memory does not hold one of the {what}; lower the resolution, the "
+                    "views or the number of Gaussians, or choose a smaller prior (device: cpu works"
+                    " too)"
+                ) from None
+        size = (size + 1) // 2
+        torch.cuda.empty_cache()
+        warnings.warn(
+            f"out of GPU memory: going on with at most {size} {what} at once", stacklevel=2
+        )
