@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from flows.serving import bring_up, point_prefect_here
 
     began = time.monotonic()
-    served, already = bring_up(args.port, args.limit, lambda step: print(f"{step} ...", flush=True))
+    served, already = bring_up(args.port, args.limit, _say)
     found = point_prefect_here(served)
     how = "already up" if already else f"up after {time.monotonic() - began:.0f} s"
     prefect = shlex.quote(_shown(Path(sys.executable).with_name("prefect")))
@@ -71,6 +72,12 @@ def stop(args: argparse.Namespace) -> int:
 
     print("stopped" if bring_down() else "nothing is up")
     return 0
+
+
+def _say(step: str) -> None:
+    """Nobody may be listening any more; it goes up all the same."""
+    with suppress(BrokenPipeError):
+        print(f"{step} ...", flush=True)
 
 
 def _shown(path: Path) -> str:

@@ -193,6 +193,7 @@ def _environment(served: Served) -> dict[str, str]:
     return {
         "PREFECT_API_URL": served.api,
         "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_LOGGING_LOG_PRINTS": "true",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         PAGES: f"{served.pages} {OUTPUTS}",
     }
