@@ -22,6 +22,8 @@ from stabledreamer_core.priors import load_prior, prior_hash
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.views import view_prompts
 
+EMBEDDINGS = ROOT / ".cache" / "embeddings"  # a text encoder of 11 GB is not loaded twice
+
 
 @dataclass(frozen=True)
 class StageResult:
@@ -133,6 +135,7 @@ def _run_batch(
         engine=stage.engine,
         device=device,
         base=ROOT,
+        cache_dir=EMBEDDINGS,
     )
     asked = [words for prompt in prompts for words in view_prompts(prompt, stage.view_words)]
     embeddings = prior.embed([*asked, ""])

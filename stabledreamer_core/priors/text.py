@@ -7,6 +7,7 @@ import gc
 import hashlib
 import warnings
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,6 @@ def read_embedding(path: Path) -> Tensor | None:
 
 
 def write_embedding(path: Path, embedding: Tensor) -> None:
-    """Keep an embedding [L, D]."""
-    with atomic_write(path) as temporary:
+    """Keep an embedding [L, D], where the folder can be written."""
+    with suppress(OSError, UserError), atomic_write(path) as temporary:
         save_file({"embedding": embedding.contiguous()}, temporary)

@@ -135,3 +135,9 @@ def test_torchvision_and_torchaudio_are_not_needed(tiny_if: Path, tiny_sd: Path)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_a_folder_that_cannot_be_written_costs_the_cache_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    text.write_embedding(tmp_path / "file" / "a.safetensors", torch.zeros(2, 3))
+    assert text.read_embedding(tmp_path / "file" / "a.safetensors") is None
