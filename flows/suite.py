@@ -2,40 +2,44 @@
 
 import json
 import statistics
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import history
 from flows.asset_folder import slug
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
+from flows.runners import Result, Runner, Submit, check_runner, started
+from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
+from flows.suite_retry import DELAYS_S, RETRIES, worth_retrying
 from stabledreamer_core.files import atomic_write
 
 Outcome = dict[str, Any]
 
+# Parts of a GPU: one batch fits beside assets that are past their stages, a second one does not.
+WHOLE, BATCH, FINISHING = 1.0, 0.75, 1 / 16
 
-@task(name="asset", task_run_name="{prompt}-s{seed}")
+
+@task(
+    name="asset",
+    task_run_name="{prompt}-s{seed}",
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=worth_retrying,
+)
 def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome:
-    """One asset of a suite; a failure is an outcome, so that it does not stop the others."""
-    outcome: Outcome = {"prompt": prompt, "seed": seed, "folder": Path(out).name}
-    try:
-        record = dream(prompt, seed, out=out, **settings)
-    except Exception as error:
-        return {**outcome, "error": " ".join(str(error).split()) or type(error).__name__}
-    kept = {key: record[key] for key in ("stages", "metrics", "config_hash")}
-    return {**outcome, **kept}
+    """One asset of a suite."""
+    record = dream(prompt, seed, out=out, **settings)
+    return {key: record[key] for key in ("stages", "metrics", "config_hash")}
 
 
-THREADS: Any = ThreadPoolTaskRunner(max_workers=64)
-
-
-@flow(name="suite", flow_run_name="{out}", task_runner=THREADS)
+@flow(name="suite", flow_run_name="{out}")
 def suite(
     file: str,
     out: str,
@@ -45,6 +49,9 @@ def suite(
     quick: bool = False,
     workers: int = 1,
     bars: bool = True,
+    batch: int = 1,
+    runner: Runner = "threads",
+    ray_address: str | None = None,
 ) -> dict[str, Any]:
     """Make an asset for each of a file's prompts and seeds; returns what summary.json holds.
 
@@ -55,18 +62,27 @@ def suite(
         params, overrides, quick: as for flows/dream.py.
         workers: assets made at once.
         bars: whether to draw progress bars, of one asset at a time.
+        batch: objects optimised at once.
+        runner, ray_address: where the tasks run (runners.py).
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or the runner or the batches cannot be had.
     """
     # 1. What to make.
+    check_runner(runner, workers, batch, ray_address)
     prompts, own_seeds = read_prompts(Path(file))
-    wanted = [(prompt, seed) for prompt in prompts for seed in seeds or own_seeds]
-    settings = {"params": params, "overrides": overrides, "quick": quick}
-    settings["bars"] = bars and workers == 1
+    folder = Path(out).absolute()  # Ray's workers have folders of their own
+    wanted = [
+        Wanted(prompt, seed, str(folder / f"{slug(prompt)}-s{seed}"))
+        for prompt in prompts
+        for seed in seeds or own_seeds
+    ]
+    settings = {"params": params and str(Path(params).absolute()), "overrides": overrides}
+    settings |= {"quick": quick, "bars": bars and workers == 1 and runner == "threads"}
 
     # 2. Make it.
-    outcomes = _make(wanted, Path(out), settings, workers)
+    with started(runner, workers, ray_address) as submit:
+        outcomes = _make(wanted, settings, batch, folder / WORK, submit)
 
     # 3. Sum it up.
     summary = summarize(outcomes)
@@ -84,21 +100,49 @@ def suite(
 
 
 def _make(
-    wanted: list[tuple[str, int]], out: Path, settings: dict[str, Any], workers: int
+    wanted: list[Wanted], settings: dict[str, Any], batch: int, work: Path, submit: Submit
 ) -> list[Outcome]:
-    """Outcomes in the order of `wanted`; at most `workers` assets are in the making at once."""
-    outcomes: list[Outcome] = []
-    for start in range(0, len(wanted), workers):
-        batch = [
-            (prompt, seed, str(out / f"{slug(prompt)}-s{seed}"), settings)
-            for prompt, seed in wanted[start : start + workers]
-        ]
-        if workers == 1:
-            print(f"[{start + 1}/{len(wanted)}] {batch[0][0]} (seed {batch[0][1]})", flush=True)
-            outcomes.append(asset(*batch[0]))
-        else:
-            outcomes.extend(future.result() for future in [asset.submit(*one) for one in batch])
+    """Outcomes in the order of `wanted`; a failure is an outcome, so it stops no other asset."""
+    made: dict[Wanted, Result] = {}
+
+    def make(one: Wanted, gpu: float) -> None:
+        if one not in made:
+            made[one] = submit(asset, one._asdict() | {"settings": settings}, gpu=gpu)
+
+    # 1. Stages 1 and 2 in batches; the rest of each asset as soon as its batch is done.
+    if batch > 1:
+        check_batch(settings)
+        groups = batches(wanted, settings, batch)
+        for group, done in [(group, _ahead(group, settings, work, submit)) for group in groups]:
+            if settings["bars"]:
+                print(f"{len(group)} objects at once, {len(groups)} times in all", flush=True)
+            if problem := _outcome(done).get("error"):
+                warnings.warn(f"{problem}; going on one by one", stacklevel=2)
+            for one in group:
+                make(one, FINISHING)
+
+    # 2. What is done already, cannot be done, or is made alone.
+    for one in wanted:
+        make(one, WHOLE if batch == 1 else FINISHING)
+    outcomes = []
+    for index, one in enumerate(wanted):
+        if settings["bars"]:
+            print(f"[{index + 1}/{len(wanted)}] {one.prompt} (seed {one.seed})", flush=True)
+        about = {"prompt": one.prompt, "seed": one.seed, "folder": Path(one.out).name}
+        outcomes.append(about | _outcome(made[one]))
     return outcomes
+
+
+def _ahead(group: list[Wanted], settings: dict[str, Any], work: Path, submit: Submit) -> Result:
+    parameters = {"batch": [tuple(one) for one in group], "settings": settings, "work": str(work)}
+    return submit(optimize_batch, parameters, gpu=BATCH, here=True)
+
+
+def _outcome(result: Result) -> Outcome:
+    try:
+        return result() or {}
+    except Exception as error:
+        return {"error": " ".join(str(error).split()) or type(error).__name__}
 
 
 def summarize(outcomes: Iterable[Outcome]) -> dict[str, Any]:

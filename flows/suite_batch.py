@@ -1,0 +1,149 @@
+"""Stages 1 and 2 of several assets at once, which on a GPU costs little more than of one.
+
+Every result is left where flows/dream.py's own task looks first (tasks/finished.py); so each asset
+is made by the same flow, which finds its stages done.
+"""
+
+import hashlib
+import shutil
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefect import task
+from prefect.results import ResultStore
+
+from flows.asset_folder import claimed
+from flows.checks import prepare
+from flows.suite_retry import DELAYS_S, RETRIES, worth_retrying
+from flows.threads import settle_threads
+from stabledreamer_core import run_record
+from stabledreamer_core.checkpoint import load_checkpoint
+from stabledreamer_core.config import load_config
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import sha256_of
+from stabledreamer_core.keys import STAGE1, STAGE2, step_key
+from stabledreamer_core.stage import run_stages
+from tasks import finished
+from tasks.job import Job
+from tasks.optimize import optimize
+from tasks.progress import stage_progress
+
+WORK = ".batches"  # in the suite's folder: unfinished batches
+
+
+class Wanted(NamedTuple):
+    """An asset of a suite."""
+
+    prompt: str
+    seed: int
+    out: str  # its folder
+
+
+class Lack(NamedTuple):
+    """The first stage that an asset lacks."""
+
+    number: int
+    key: str
+    start: Path | None  # stage 2's: the checkpoint of stage 1
+
+
+def check_batch(settings: dict[str, Any]) -> None:
+    """Raise a UserError if objects cannot share a batch under these settings."""
+    params = Path(settings["params"]) if settings["params"] else None
+    config = load_config(params, settings["overrides"], settings["quick"])
+    for name, stage in (("stage1", config.stage1), ("stage2", config.stage2)):
+        if stage.density.strategy == "default":
+            raise UserError(
+                f"{name}.density.strategy is default, which works on one object; "
+                f"set {name}.density.strategy=relocate, or --batch 1"
+            )
+    if config.debug.every:
+        raise UserError("debug.every records single objects; set it to 0, or --batch 1")
+
+
+def batches(wanted: list[Wanted], settings: dict[str, Any], size: int) -> list[list[Wanted]]:
+    """Those that lack a stage, `size` at a time; not those whose own run will tell a mistake."""
+    lacking = []
+    for one in wanted:
+        with suppress(UserError):
+            if one not in lacking and lack(_prepared(one, settings)):
+                lacking.append(one)
+    return [lacking[first : first + size] for first in range(0, len(lacking), size)]
+
+
+@task(
+    name="batch", retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=worth_retrying
+)
+def optimize_batch(batch: list[tuple[str, int, str]], settings: dict[str, Any], work: str) -> None:
+    """Do stages 1 and 2 of what lacks them, and leave the results for the assets' own tasks.
+
+    Goes on where it was interrupted, if the same assets lack the same stage.
+
+    Args:
+        batch: fields of `Wanted`.
+        work: folder of unfinished batches.
+    """
+    settle_threads()
+    with ExitStack() as claims:
+        jobs = []
+        for one in batch:
+            with suppress(UserError):  # its own run will tell it
+                job = _prepared(Wanted(*one), settings)
+                claims.enter_context(claimed(job.out, job.prompt, job.seed))
+                jobs.append(job)
+        for number in (1, 2):
+            lacks = [(job, found) for job in jobs if (found := lack(job))]
+            lacks = [(job, found) for job, found in lacks if found.number == number]
+            if lacks:
+                _run(lacks, number, Path(work))
+
+
+def lack(job: Job) -> Lack | None:
+    """What an asset lacks, by the same keys and hashes as in flows/dream.py."""
+    record = run_record.read(job.out)
+    if record and not run_record.unfinished(job.out, record, job.config, job.prompt, job.seed):
+        return None
+    start, files = None, {}
+    for number, path in ((1, STAGE1), (2, STAGE2)):
+        key = step_key(f"stage{number}", job.config, job.prompt, job.seed, files)
+        left = finished.find(job.out, number, key)
+        if left is None and not _kept(job, key):
+            return Lack(number, key, start)
+        start = left[0] if left else job.out / path
+        files = {path: sha256_of(start)}
+    return None
+
+
+def _kept(job: Job, key: str) -> bool:
+    """Whether Prefect knows the stage's result, and its file is as it was."""
+    store = ResultStore().update_for_task(optimize)
+    return store.exists(key) and run_record.intact(job.out, store.read(key).result["files"])
+
+
+def _run(lacks: list[tuple[Job, Lack]], number: int, work: Path) -> None:
+    jobs = [job for job, _ in lacks]
+    folder = (
+        work / hashlib.sha256(" ".join(found.key for _, found in lacks).encode()).hexdigest()[:16]
+    )
+    starts = [load_checkpoint(found.start)[0] for _, found in lacks if found.start]
+    with stage_progress(replace(jobs[0], out=work.parent), number) as progress:
+        results = run_stages(
+            jobs[0].config,
+            number,
+            [job.prompt for job in jobs],
+            [job.seed for job in jobs],
+            folder,
+            starts or None,
+            progress,
+        )
+    for (job, found), result in zip(lacks, results, strict=True):
+        finished.leave(job.out, number, found.key, result)
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # other batches work there
+        work.rmdir()
+
+
+def _prepared(one: Wanted, settings: dict[str, Any]) -> Job:
+    return prepare(one.prompt, one.seed, out=one.out, **settings)
