@@ -77,8 +77,12 @@ def suite(
         for prompt in prompts
         for seed in seeds or own_seeds
     ]
-    settings = {"params": params and str(Path(params).absolute()), "overrides": overrides}
-    settings |= {"quick": quick, "bars": bars and workers == 1 and runner == "threads"}
+    settings = {
+        "params": params and str(Path(params).absolute()),
+        "overrides": overrides,
+        "quick": quick,
+        "bars": bars and workers == 1 and runner == "threads",
+    }
 
     # 2. Make it.
     with started(runner, workers, ray_address) as submit:

@@ -9,7 +9,7 @@ import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from prefect import task
 from prefect.results import ResultStore
@@ -23,7 +23,7 @@ from stabledreamer_core.checkpoint import load_checkpoint
 from stabledreamer_core.config import load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
-from stabledreamer_core.keys import STAGE1, STAGE2, step_key
+from stabledreamer_core.keys import STAGE1, STAGE2, Files, step_key
 from stabledreamer_core.stage import run_stages
 from tasks import finished
 from tasks.job import Job
@@ -105,7 +105,8 @@ def lack(job: Job) -> Lack | None:
     record = run_record.read(job.out)
     if record and not run_record.unfinished(job.out, record, job.config, job.prompt, job.seed):
         return None
-    start, files = None, {}
+    start: Path | None = None
+    files: Files = {}
     for number, path in ((1, STAGE1), (2, STAGE2)):
         key = step_key(f"stage{number}", job.config, job.prompt, job.seed, files)
         left = finished.find(job.out, number, key)
@@ -118,7 +119,7 @@ def lack(job: Job) -> Lack | None:
 
 def _kept(job: Job, key: str) -> bool:
     """Whether Prefect knows the stage's result, and its file is as it was."""
-    store = ResultStore().update_for_task(optimize)
+    store = cast(ResultStore, ResultStore().update_for_task(optimize))
     return store.exists(key) and run_record.intact(job.out, store.read(key).result["files"])
 
 

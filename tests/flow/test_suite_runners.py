@@ -1,0 +1,132 @@
+"""Where a suite's tasks run, and which failures are tried again."""
+
+import errno
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from flows import runners, suite_retry
+from flows import suite as suite_module
+from flows.suite import suite
+from stabledreamer_core.checkpoint import load_checkpoint
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.keys import STAGE2
+
+RECORD = {"stages": {}, "metrics": {}, "config_hash": ""}
+
+
+def run_suite(folder: Path, params: Path, prompts: list[str], **options) -> dict:
+    folder.mkdir(exist_ok=True)
+    (folder / "prompts.yaml").write_text(json.dumps({"prompts": prompts}))
+    file, out = str(folder / "prompts.yaml"), str(folder / "suite")
+    return suite(file, out, params=str(params), bars=False, **options)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+STALE = OSError(errno.ESTALE, "stale file handle")
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (STALE, True),
+        (caused(UserError("cannot write"), STALE), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (OSError(errno.ENOSPC, "no space"), False),
+        (FileNotFoundError(errno.ENOENT, "gone"), False),
+        (UserError("no such word"), False),
+        (caused(UserError("cannot write"), PermissionError(errno.EACCES, "no")), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_may_pass(error, passes):
+    assert suite_retry.may_pass(error) is passes
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "tries"),
+    [(1, STALE, 2), (9, STALE, 1 + suite_retry.RETRIES), (9, UserError("stale"), 1)],
+)
+def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failures, error, tries):
+    calls = []
+
+    def dream(*_, **__):
+        calls.append(time.monotonic())
+        if len(calls) <= failures:
+            raise error
+        return RECORD
+
+    monkeypatch.setattr(suite_module, "dream", dream)
+    asset = suite_module.asset.with_options(retry_delay_seconds=0)
+    outcome = suite_module._outcome(lambda: asset("a bear", 0, "", {}))
+    assert len(calls) == tries
+    assert ("stale" in outcome.get("error", "")) == (failures == 9)
+
+
+def test_threads_work_at_once_and_outcomes_stay_in_order(prefect, params, monkeypatch, tmp_path):
+    together, most = set(), []
+
+    def dream(prompt, *_, **__):
+        together.add(prompt)
+        until = time.monotonic() + 5.0
+        while len(together) < 2 and not most and time.monotonic() < until:
+            time.sleep(0.01)
+        most.append(len(together))
+        together.discard(prompt)
+        raise UserError(f"no {prompt}")
+
+    monkeypatch.setattr(suite_module, "dream", dream)
+    monkeypatch.setattr(suite_module, "write_contact_sheet", lambda *_: None)
+    monkeypatch.setattr(suite_module, "publish_suite", lambda *_: None)
+    summary = run_suite(tmp_path, params, ["a bear", "a car", "a hat"], workers=2)
+    assert max(most) == 2
+    assert [one["error"] for one in summary["failures"]] == ["no a bear", "no a car", "no a hat"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("threads", 0, 1, None), "--workers"),
+        (("threads", 1, 0, None), "--batch"),
+        (("threads", 1, 1, "host:6379"), "--runner ray"),
+        (("ray", 1, 1, None), r"\.\[ray\]"),
+    ],
+)
+def test_a_runner_that_cannot_be_had_is_refused(monkeypatch, arguments, says):
+    monkeypatch.setattr(runners, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=says):
+        runners.check_runner(*arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_ray_workers_make_what_threads_make(prefect, params, tmp_path):
+    """Needs the extra `ray`: .venv/bin/pip install -c constraints.txt -e '.[ray]'"""
+    pytest.importorskip("prefect_ray")
+    pytest.importorskip("ray")
+    prompts = ["a red bear", "", "a blue car", "a red hat", "a bear"]
+    made = {}
+    for name, options in (
+        ("threads", {"workers": 2, "runner": "threads"}),
+        ("ray", {"workers": 2, "runner": "ray"}),
+        ("ray-batch", {"workers": 2, "runner": "ray", "batch": 2}),
+    ):
+        began = time.monotonic()
+        summary = run_suite(tmp_path / name, params, prompts, **options)
+        print(f"{name}: {time.monotonic() - began:.1f} s")
+        assert [one["prompt"] for one in summary["failures"]] == [""], summary["failures"]
+        made[name] = [one["folder"] for one in summary["assets"]]
+    assert made["ray"] == made["threads"] == made["ray-batch"]
+    for folder in made["ray"]:
+        scenes = [load_checkpoint(tmp_path / name / "suite" / folder / STAGE2)[0] for name in made]
+        for scene in scenes[1:]:
+            for key, value in scenes[0].items():
+                torch.testing.assert_close(scene[key], value, rtol=1e-3, atol=1e-3)
