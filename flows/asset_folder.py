@@ -13,6 +13,7 @@ from typing import IO
 
 from stabledreamer_core import run_record
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import read_whole
 
 OWNER = ".prompt.json"
 LONGEST_SLUG = 60
@@ -61,7 +62,11 @@ def claimed(out: Path, prompt: str, seed: int) -> Iterator[None]:
 
 def check_owner(out: Path, prompt: str, seed: int) -> None:
     """Raise a UserError if the folder is not free, and not this prompt's and seed's either."""
-    if not out.exists():
+    try:
+        exists = out.exists()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out {str(out)[:80]}: {error}; choose another") from None
+    if not exists:
         return
     if not out.is_dir():
         raise UserError(f"--out {out} is a file; choose a folder")
@@ -69,6 +74,7 @@ def check_owner(out: Path, prompt: str, seed: int) -> None:
         empty = not any(path.name != OWNER for path in out.iterdir())
     except OSError as error:
         raise UserError(f"cannot read {out}: {error.strerror}; choose another --out") from None
+    _check_links(out)
     owner = _owner(out) or run_record.read(out)
     if owner is None and empty:
         return
@@ -76,9 +82,16 @@ def check_owner(out: Path, prompt: str, seed: int) -> None:
         raise UserError(f"{out} is not empty and holds no asset of ours; choose another --out")
     if (owner["prompt"], owner.get("seed")) != (prompt, seed):
         raise UserError(
-            f"{out} holds {str(owner['prompt'])[:80]!r} with seed {owner.get('seed')}; "
+            f"{out} holds {str(owner['prompt'])[:80]!r} with seed {str(owner.get('seed'))[:20]}; "
             "choose another --out"
         )
+
+
+def _check_links(out: Path) -> None:
+    """Raise a UserError if something in the folder is a link: what is written may go elsewhere."""
+    for path in out.rglob("*"):
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, and a run might write where it leads; remove it")
 
 
 def clear_work(out: Path, stage: int) -> None:
@@ -88,8 +101,8 @@ def clear_work(out: Path, stage: int) -> None:
 
 def _owner(out: Path) -> dict[str, object] | None:
     try:
-        owner = json.loads((out / OWNER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        owner = json.loads(read_whole(out / OWNER, 2**20).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     return owner if isinstance(owner, dict) else None
 

@@ -5,9 +5,9 @@ python -m flows.prompts_file > prompts/toybox.yaml
 
 from pathlib import Path
 
-import yaml
-
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import read_whole
+from stabledreamer_core.yaml_text import parse_yaml
 
 HEADER = """\
 # The benchmark: 40 prompts whose combination of category, colour and accessory no Toybox prior saw
@@ -17,6 +17,7 @@ HEADER = """\
 # seventh. Made by: python -m flows.prompts_file > prompts/toybox.yaml
 """
 COUNT = 40
+MOST_BYTES = 10 * 2**20
 
 
 def read_prompts(path: Path) -> tuple[list[str], list[int]]:
@@ -26,13 +27,11 @@ def read_prompts(path: Path) -> tuple[list[str], list[int]]:
         UserError: it is missing, or not of that form.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_whole(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise UserError(f"prompts file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"cannot read prompts file {path}: {' '.join(str(error).split())}"
-        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read prompts file {path}: {error}") from None
     if isinstance(content, list):
         content = {"prompts": content}
     if not isinstance(content, dict) or set(content) - {"prompts", "seeds"}:

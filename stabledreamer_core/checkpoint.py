@@ -6,10 +6,11 @@ were altered still parses.
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,6 +19,11 @@ from stabledreamer_core.files import atomic_write
 from stabledreamer_core.gaussians import KEYS, Splats
 
 KEPT_STATES = 2
+SHAPES = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "colors": (3,)}
+TARGET = {
+    f"target.{name}"
+    for name in "azimuth_deg elevation_deg viewmats Ks backgrounds timesteps weight x0_hat".split()
+}
 ENTRY = "checkpoint"  # of the file's metadata: all of ours, as JSON
 
 
@@ -36,14 +42,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: the file is missing, truncated, altered, or not one of ours.
     """
+    if not path.is_file():  # a device or a pipe may have no end
+        raise UserError(f"checkpoint {path} cannot be read: there is no such file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(ENTRY, "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"checkpoint {path} cannot be read: {error}") from None
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise UserError(f"checkpoint {path} cannot be read: {str(error)[:200]}") from None
     digest = metadata.pop("digest", None) if isinstance(metadata, dict) else None
-    if digest != _digest(tensors, metadata):
+    if digest is None or digest != _digest(tensors, metadata):
         raise UserError(f"checkpoint {path} is damaged: its contents do not match its digest")
     return tensors, metadata
 
@@ -60,12 +68,21 @@ def load_checkpoint(path: Path) -> tuple[Splats, dict[str, str]]:
         UserError: as `load_tensors`, or the tensors are not a scene's.
     """
     tensors, metadata = load_tensors(path)
-    shapes = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "colors": (3,)}
-    count = len(tensors["means"]) if "means" in tensors else 0
-    for key, shape in shapes.items():
-        if key not in tensors or tuple(tensors[key].shape) != (count, *shape):
-            raise UserError(f"checkpoint {path} holds no Gaussians: {key} is missing or misshapen")
+    _check_scene(path, tensors)
     return {key: tensors[key] for key in KEYS}, metadata
+
+
+def _check_scene(
+    path: Path, tensors: dict[str, Tensor], prefix: str = "", suffix: str = ""
+) -> None:
+    """Raise a UserError unless every tensor of a scene is there, with its shape and finite."""
+    opacities = tensors.get(f"{prefix}opacities{suffix}", torch.zeros(()))
+    for key, shape in SHAPES.items():
+        value = tensors.get(f"{prefix}{key}{suffix}")
+        if value is None or value.shape != (*opacities.shape[:1], *shape):
+            raise UserError(f"checkpoint {path} holds no Gaussians: {key} is missing or misshapen")
+        if value.dtype != torch.float32 or not value.isfinite().all():
+            raise UserError(f"checkpoint {path} is damaged: {key} holds what are no numbers")
 
 
 def save_state(
@@ -95,6 +112,7 @@ def load_newest_state(
     for path in _states(folder):
         try:
             tensors, metadata = load_tensors(path)
+            _check_state(path, tensors, metadata)
         except UserError as error:
             warnings.append(f"{error}; falling back to the one before")
             continue
@@ -105,6 +123,27 @@ def load_newest_state(
             )
         return tensors, metadata, warnings
     return None
+
+
+def _check_state(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Raise a UserError unless loop_state.py and stage.py can go on from a state."""
+    step, seconds = str(metadata.get("step")), str(metadata.get("seconds"))
+    if not re.fullmatch(r"\d{1,9}", step) or not re.fullmatch(r"\d{1,12}(\.\d{1,9})?", seconds):
+        raise UserError(
+            f"checkpoint {path} is damaged: step {step[:20]!r}, seconds {seconds[:20]!r}"
+        )
+    _check_scene(path, tensors)
+    for moment in ("exp_avg", "exp_avg_sq"):
+        _check_scene(path, tensors, "adam.", f".{moment}")
+    if any(tensors[f"adam.{key}.exp_avg"].shape != tensors[key].shape for key in KEYS):
+        raise UserError(f"checkpoint {path} is damaged: Adam's moments are of another scene")
+    for key in KEYS:
+        count = tensors.get(f"adam.{key}.step")
+        if count is None or count.shape != () or not count.isfinite():
+            raise UserError(f"checkpoint {path} is damaged: adam.{key}.step is missing")
+    kept = {key for key in tensors if key.startswith("target.")}
+    if kept and kept != TARGET:
+        raise UserError(f"checkpoint {path} is damaged: of its target there is only a part")
 
 
 def _states(folder: Path) -> list[Path]:

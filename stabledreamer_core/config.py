@@ -8,15 +8,18 @@ value and what is allowed.
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import read_whole
 from stabledreamer_core.output_config import Evaluate, Mesh, Turntable
+from stabledreamer_core.yaml_text import DEEPEST, parse_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = ROOT / "params.yaml"
 QUICK = ROOT / "params" / "quick.yaml"
+MOST_BYTES = 2**20
+LONGEST_VALUE = 120  # characters of a wrong value that are told
 
 Positive = Field(gt=0.0)
 Weight = Field(ge=0.0)
@@ -253,14 +256,11 @@ def _validated(merged: dict[str, Any], overrides: list[str], where: Path) -> Con
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_whole(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise UserError(f"params file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"cannot read params file {path}: {error}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        first = " ".join(str(error).split())
-        raise UserError(f"params file {path} is not valid YAML: {first}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -280,12 +280,13 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _parse_override(override: str) -> dict[str, Any]:
     key, separator, text = override.partition("=")
-    if not separator or not all(key.strip().split(".")):
-        raise UserError(f"--set {override!r} is not of the form section.key=value")
+    shown = f"--set {_short(override)}"
+    if not separator or not all(key.strip().split(".")) or key.count(".") >= DEEPEST:
+        raise UserError(f"{shown} is not of the form section.key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override!r}: the value is not valid YAML") from None
+        value = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{shown}: {error}") from None
     nested: Any = value
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}
@@ -295,7 +296,7 @@ def _parse_override(override: str) -> dict[str, Any]:
 def _explain(error: ValidationError, path: Path) -> str:
     """One line for the first thing wrong; says how many more there are."""
     first, *more = error.errors()
-    where = ".".join(str(part) for part in first["loc"]) or str(path)
+    where = ".".join(str(part) for part in first["loc"])[:LONGEST_VALUE] or str(path)
     if first["type"] == "extra_forbidden":
         parent: Any = Config.model_fields
         for part in first["loc"][:-1]:
@@ -305,5 +306,10 @@ def _explain(error: ValidationError, path: Path) -> str:
         text = f"setting {where} is missing"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        text = f"setting {where} is {first['input']!r}: {message[0].lower()}{message[1:]}"
+        text = f"setting {where} is {_short(first['input'])}: {message[0].lower()}{message[1:]}"
     return text + (f" (and {len(more)} more)" if more else "")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

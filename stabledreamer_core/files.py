@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """The bytes of an ordinary file; devices and pipes, which may have no end, are not opened.
+
+    Raises:
+        OSError: it is missing, unreadable, not an ordinary file, or larger than `most_bytes`.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a file")
+    if status.st_size > most_bytes:
+        raise OSError(f"{path} has {status.st_size} bytes; at most {most_bytes} are read")
+    return Path(path).read_bytes()
 
 
 def sha256_of(path: Path) -> str:

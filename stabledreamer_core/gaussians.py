@@ -7,17 +7,19 @@ A scene ("splats") holds what the optimiser sees:
 2023): log scales, logit opacities, spherical harmonics of degree 0.
 """
 
+import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.files import atomic_write
+from stabledreamer_core.files import atomic_write, read_whole
 
 Splats = dict[str, Tensor]
 
 KEYS = ("means", "quats", "scales", "opacities", "colors")
+MOST_BYTES = 4 * 2**30
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 PLY_FIELDS = (
     *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
@@ -86,9 +88,13 @@ def load_ply(path: Path) -> Splats:
     """Read a 3DGS PLY of float properties, ours or another tool's; higher harmonics are dropped.
 
     Raises:
-        UserError: not such a file, truncated, or without the fields of a Gaussian.
+        UserError: not such a file, truncated, without the fields of a Gaussian, or with numbers
+            that are not finite.
     """
-    data = Path(path).read_bytes()
+    try:
+        data = read_whole(Path(path), MOST_BYTES)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read as a PLY file: {error}") from None
     marker = b"end_header\n"
     end = data.find(marker, 0, 65536)
     if not data.startswith(b"ply\n") or end < 0:
@@ -99,8 +105,9 @@ def load_ply(path: Path) -> Splats:
     names = [line.split()[-1] for line in lines if line.startswith("property ")]
     counts = [line.split()[-1] for line in lines if line.startswith("element vertex ")]
     floats = all(line.startswith("property float ") for line in lines if "property" in line)
+    floats &= len(set(names)) == len(names) and sum("element" in line for line in lines) == 1
     missing = [name for name in PLY_FIELDS if name not in names and name not in ("nx", "ny", "nz")]
-    if missing or not floats or len(counts) != 1 or not counts[0].isdigit():
+    if missing or not floats or len(counts) != 1 or not re.fullmatch("[0-9]{1,12}", counts[0]):
         raise UserError(f"{path} holds no Gaussians: missing {', '.join(missing) or 'float data'}")
     body = data[end + len(marker) :]
     expected = int(counts[0]) * len(names) * 4
@@ -110,6 +117,8 @@ def load_ply(path: Path) -> Splats:
         table = torch.zeros(0, len(names))
     else:
         table = torch.frombuffer(bytearray(body), dtype=torch.float32).reshape(-1, len(names))
+    if not table.isfinite().all():
+        raise UserError(f"{path} is damaged: it holds numbers that are not finite")
     column = {name: table[:, index] for index, name in enumerate(names)}
     rgb = torch.stack([column[f"f_dc_{axis}"] for axis in range(3)], 1) * SH_C0 + 0.5
     return {

@@ -16,11 +16,12 @@ from typing import Any
 from stabledreamer_core import __version__
 from stabledreamer_core.config import ROOT, Config
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.files import atomic_write, sha256_of
+from stabledreamer_core.files import atomic_write, read_whole, sha256_of
 from stabledreamer_core.keys import STEPS, Files, code_hash, config_hash, step_key
 
 NAME = "run.json"
 REPORT = "report.html"
+MOST_BYTES = 16 * 2**20
 PACKAGES = (
     "torch diffusers transformers gsplat numba numpy scipy safetensors prefect open3d-cpu trimesh"
 ).split()
@@ -71,10 +72,22 @@ def remove(out: Path) -> None:
 def read(out: Path) -> Record | None:
     """The folder's record, or None where there is none that can be read."""
     try:
-        record = json.loads((out / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(read_whole(out / NAME, MOST_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and _well_formed(record) else None
+
+
+def _well_formed(record: Record) -> bool:
+    """Whether what others go by is of the right kind, where it is there at all."""
+    kinds = {"prompt": str, "seed": int, "metrics": dict, "stages": dict, "files": dict}
+    hashes, steps = record.get("files", {}), record.get("steps", {})
+    return (
+        all(isinstance(record.get(name, kind()), kind) for name, kind in kinds.items())
+        and all(isinstance(sha256, str) for sha256 in hashes.values())
+        and isinstance(steps, dict)
+        and all(isinstance(step, dict) for step in steps.values())
+    )
 
 
 def read_asset(out: Path) -> Record:
@@ -86,7 +99,7 @@ def read_asset(out: Path) -> Record:
     if not out.is_dir():
         raise UserError(f"{out} is not a folder; give the folder that `stabledreamer dream` made")
     record = read(out)
-    if record is None:
+    if record is None or "prompt" not in record:
         raise UserError(f"{out} holds no finished asset: {NAME} is missing or damaged")
     return record
 

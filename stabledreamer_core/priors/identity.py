@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.files import atomic_write, sha256_of
+from stabledreamer_core.files import atomic_write, read_whole, sha256_of
 from stabledreamer_core.priors.layout import component_files
 from stabledreamer_core.priors.source import hub_commit, local_folder
 
@@ -60,7 +60,11 @@ def check_manifest(folder: Path) -> None:
     if not manifest.is_file():
         return
     expected: dict[str, str] = {}
-    for line in manifest.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = read_whole(manifest, 2**20).decode("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"this prior is damaged: cannot read {manifest} ({error})") from None
+    for line in lines:
         digest, _, name = line.partition("  ")
         expected[name] = digest
     for name in component_files(folder):

@@ -11,10 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.files import read_whole
 
+MOST_BYTES = 128 * 2**20  # of a JSON file; the largest tokenizers have 30 MB
 # Component -> the file that describes it.
 CONFIGS = {
     "tokenizer": "tokenizer_config.json",
@@ -29,6 +31,16 @@ WEIGHTS = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
 }
+
+# Component -> the classes that it can be of.
+CLASSES = {
+    "tokenizer": ("T5Tokenizer", "T5TokenizerFast", "CLIPTokenizer", "CLIPTokenizerFast"),
+    "text_encoder": ("T5EncoderModel", "CLIPTextModel"),
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+}
+MOST = 1_000_000  # of any number in a description
+MOST_LAYERS = 200
 
 
 @dataclass(frozen=True)
@@ -54,10 +66,10 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is missing, unreadable or no JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_whole(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"this prior is incomplete: no file {path}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"this prior is damaged: cannot read {path} ({first_line(error)})"
         ) from error
@@ -69,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def first_line(error: BaseException) -> str:
     """What an exception says, as part of a line of ours."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def read_shape(folder: Path) -> tuple[str, Shape]:
@@ -85,6 +97,41 @@ def read_shape(folder: Path) -> tuple[str, Shape]:
     return name, SHAPES[name]
 
 
+def check_settings(folder: Path) -> None:
+    """Refuse descriptions of what is no diffusion model, or of one that no machine holds.
+
+    The libraries build whatever they are told to, and import whatever module they are told to.
+
+    Raises:
+        UserError: names the file and the setting.
+    """
+    name, shape = read_shape(folder)
+    index = read_json(folder / "model_index.json")
+    for part in ("tokenizer", "text_encoder"):
+        if index.get(part) not in [["transformers", known] for known in CLASSES[part]]:
+            raise UserError(
+                f"{folder / 'model_index.json'}: {name} has no {part} {index.get(part)}"
+            )
+    for part in shape.components:
+        path = folder / part / CONFIGS[part]
+        settings = read_json(path)
+        if part in ("unet", "vae") and settings.get("_class_name") not in CLASSES[part]:
+            raise UserError(f"{path}: _class_name is not {' or '.join(CLASSES[part])}")
+        if part != "tokenizer":
+            _check_numbers(path, settings)
+
+
+def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
+    for key, value in settings.items():
+        numbers = value if isinstance(value, list) else [value]
+        most = MOST_LAYERS if "layers" in key or "blocks" in key else MOST
+        for number in numbers:
+            if isinstance(number, int | float) and not -most <= number <= most:
+                raise UserError(f"{path}: {key} is {str(number)[:40]}, and at most {most} is read")
+        if len(numbers) > MOST_LAYERS and key != "trained_betas":
+            raise UserError(f"{path}: {key} has {len(numbers)} entries")
+
+
 def weight_files(folder: Path, component: str, variant: str | None) -> list[str]:
     """Names, relative to `folder`, of the weights a component is loaded from.
 
@@ -95,8 +142,10 @@ def weight_files(folder: Path, component: str, variant: str | None) -> list[str]
     if (folder / index).exists() and not (
         folder / component / f"{stem}{infix}.safetensors"
     ).exists():
-        weight_map = read_json(folder / index).get("weight_map", {})
-        return sorted({f"{component}/{Path(name).name}" for name in weight_map.values()})
+        weight_map = read_json(folder / index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise UserError(f"this prior is damaged: {folder / index} names no files")
+        return sorted({f"{component}/{Path(str(name)).name}" for name in weight_map.values()})
     return [f"{component}/{stem}{infix}.safetensors"]
 
 
@@ -124,7 +173,8 @@ def component_files(folder: Path) -> list[str]:
     _, shape = read_shape(folder)
     endings = {".json", ".txt", ".model", ".safetensors"}
     paths = [path for part in shape.components for path in (folder / part).glob("*")]
-    names = [path.relative_to(folder).as_posix() for path in paths if path.suffix in endings]
+    files = [path for path in paths if path.suffix in endings and path.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in files]
     return sorted([*names, "model_index.json"])
 
 
@@ -137,6 +187,7 @@ def check_folder(folder: Path, variant: str | None) -> None:
         UserError: names the first file that is missing, cut short or pickled.
     """
     _check_tokenizer(folder / "tokenizer")
+    check_settings(folder)
     for name in needed_files(folder, variant):
         if name.endswith(".json"):
             read_json(folder / name)
@@ -146,8 +197,11 @@ def check_folder(folder: Path, variant: str | None) -> None:
 
 def _check_tokenizer(folder: Path) -> None:
     """Raise a UserError where a tokenizer's files are damaged or cannot be read here."""
-    for path in sorted(folder.glob("*.json")):
-        read_json(path)
+    for path in sorted(folder.glob("*")):
+        if not path.is_file():
+            raise UserError(f"this prior is damaged: {path} is no file")
+        if path.suffix == ".json":
+            read_json(path)
     spiece = folder / "spiece.model"
     if not spiece.exists() or (folder / "tokenizer.json").exists():
         return
@@ -161,11 +215,11 @@ def _check_tokenizer(folder: Path) -> None:
 
 def _check_weights(path: Path, variant: str | None) -> None:
     """Raise a UserError unless `path` is a whole safetensors file."""
-    if path.exists():
+    if path.is_file():
         try:
             with safe_open(path, framework="pt"):
                 return
-        except (SafetensorError, OSError) as error:
+        except Exception as error:  # whatever a damaged header makes of the reader
             raise UserError(
                 f"this prior is damaged: {path} is cut short or no safetensors file"
                 f" ({first_line(error)})"

@@ -1,13 +1,15 @@
 """Load one network of a pipeline for evaluation: frozen, in the dtype and layout it runs in."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors.layout import first_line, read_json
+from stabledreamer_core.priors.layout import first_line, read_json, weight_files
 from stabledreamer_core.priors.quiet import quiet
 
 DTYPES = {
@@ -56,8 +58,12 @@ def load_network(
         import diffusers
         from diffusers.utils import is_accelerate_available
 
-        name = read_json(folder / component / "config.json").get("_class_name")
+        settings = read_json(folder / component / "config.json")
+        name = settings.get("_class_name")
         try:
+            with torch.device("meta"):
+                asked = getattr(diffusers, str(name)).from_config(settings).state_dict()
+            _check_size(folder, component, variant, sum(value.numel() for value in asked.values()))
             network = getattr(diffusers, str(name)).from_pretrained(
                 folder / component,
                 variant=variant,
@@ -66,7 +72,9 @@ def load_network(
                 local_files_only=True,
                 low_cpu_mem_usage=is_accelerate_available(),
             )
-        except (AttributeError, OSError, RuntimeError, ValueError) as error:
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a file that does not fit is met with many kinds
             raise UserError(
                 f"this prior is damaged: cannot load {folder / component} ({first_line(error)})"
             ) from error
@@ -74,9 +82,36 @@ def load_network(
         return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
 
 
+def _check_size(folder: Path, component: str, variant: str | None, asked: int) -> None:
+    """Raise a UserError where a description asks for many more numbers than the weights hold."""
+    held = 0
+    for name in weight_files(folder, component, variant):
+        with safe_open(folder / name, framework="pt") as file:
+            held += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())
+    if asked > 1.1 * held + 1000:
+        raise UserError(
+            f"this prior is damaged: {folder / component}/config.json describes a network of"
+            f" {asked} numbers, and its weights are {held}"
+        )
+
+
 def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
-    """alphas_cumprod [T], float32, of a diffusers scheduler's configuration."""
+    """alphas_cumprod [T], float32, of a diffusers scheduler's configuration.
+
+    Raises:
+        UserError: it describes no schedule.
+    """
     with quiet():
         from diffusers import DDPMScheduler
 
-        return DDPMScheduler.from_config(scheduler_config).alphas_cumprod.float()
+        try:
+            abar = DDPMScheduler.from_config(scheduler_config).alphas_cumprod.float()
+        except Exception as error:
+            raise UserError(
+                f"this prior is damaged: its scheduler cannot be made ({first_line(error)})"
+            ) from error
+    if len(abar) < 2 or not (abar.isfinite() & (abar >= 0.0) & (abar <= 1.0)).all():
+        raise UserError(
+            "this prior is damaged: its scheduler's alphas_cumprod is no noise schedule"
+        )
+    return abar

@@ -23,6 +23,7 @@ from stabledreamer_core.priors.source import find_folder
 
 # A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
 CPU_CHUNK = 4
+MOST_PIXELS = 1024  # of a sample's side, and of its channels
 
 
 def load_prior(
@@ -97,10 +98,9 @@ class Prior:
         self.sample_shape = _sample_shape(unet)
         self.resolution = self.sample_shape[1]
         if self.space == "latent":
-            vae = read_json(folder / "vae/config.json")
-            self.resolution *= 2 ** (len(vae["block_out_channels"]) - 1)
-            self._scaling_factor = float(vae.get("scaling_factor") or 0.18215)
-            self._shift_factor = float(vae.get("shift_factor") or 0.0)
+            scale, *latents = _latent_scale(folder / "vae/config.json")
+            self.resolution *= scale
+            self._scaling_factor, self._shift_factor = latents
         elif self.sample_shape[0] != 3:
             raise UserError(
                 f"{folder / 'unet/config.json'}: in_channels is {self.sample_shape[0]}, not 3; only"
@@ -245,6 +245,20 @@ class Prior:
 
 def _sample_shape(unet: dict[str, Any]) -> tuple[int, int, int]:
     """(C, H, W) that a UNet's configuration asks for."""
-    size = unet["sample_size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(unet["in_channels"]), int(height), int(width)
+    size = unet.get("sample_size")
+    shape = (unet.get("in_channels"), *(size if isinstance(size, list) else (size, size)))
+    if len(shape) != 3 or not all(type(n) is int and 0 < n <= MOST_PIXELS for n in shape):
+        raise UserError(f"this prior is damaged: its UNet's samples are of shape {shape}"[:300])
+    return shape
+
+
+def _latent_scale(path: Path) -> tuple[int, float, float]:
+    """Pixels a latent, and the latents' scale and shift, of a VAE's configuration."""
+    vae = read_json(path)
+    levels, scaling = vae.get("block_out_channels"), vae.get("scaling_factor") or 0.18215
+    shift = vae.get("shift_factor") or 0.0
+    if not isinstance(levels, list) or not 0 < len(levels) <= 8:
+        raise UserError(f"this prior is damaged: {path} has no block_out_channels")
+    if not all(isinstance(number, int | float) for number in (scaling, shift)):
+        raise UserError(f"this prior is damaged: {path}: scaling_factor or shift_factor")
+    return 2 ** (len(levels) - 1), float(scaling), float(shift)

@@ -61,7 +61,11 @@ def local_folder(source: str, base: Path | None = None) -> Path | None:
     Raises:
         UserError: `source` can only be a folder, and there is none.
     """
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+        path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user; a name without end
+        raise UserError(f"no prior at {source[:80]!r}: {first_line(error)}") from None
     bases = [Path.cwd(), base or REPOSITORY]
     candidates = [path] if path.is_absolute() else [folder / path for folder in bases]
     for candidate in candidates:

@@ -37,11 +37,22 @@ def encode_prompts(
     pipeline = _text_pipeline(folder, variant, dtype, device)
     embeddings = {}
     for prompt in prompts:
-        with quiet(), torch.no_grad():
-            encoded, _ = pipeline.encode_prompt(
-                [prompt], device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
-            )
-            tokens = len(pipeline.tokenizer(prompt).input_ids)
+        try:
+            with quiet(), torch.no_grad():
+                encoded, _ = pipeline.encode_prompt(
+                    prompt=[prompt],
+                    device=device,
+                    num_images_per_prompt=1,
+                    do_classifier_free_guidance=False,
+                )
+                tokens = len(pipeline.tokenizer(prompt).input_ids)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # such as a token that the encoder has no row for
+            raise UserError(
+                f"this prior is damaged: the tokenizer and text encoder in {folder} do not fit"
+                f" together ({type(error).__name__}: {first_line(error)})"
+            ) from error
         if tokens > encoded.shape[1]:
             warnings.warn(
                 f"the prompt has {tokens} tokens and its end is not read: the text encoder of"

@@ -24,6 +24,15 @@ def splats() -> dict[str, torch.Tensor]:
     return init_ball(20, 0.7, 0.05, 0.1, generator("checkpoint"))
 
 
+def state(value: float) -> dict[str, torch.Tensor]:
+    tensors = {key: torch.full_like(tensor, value) for key, tensor in splats().items()}
+    for key in KEYS:
+        tensors[f"adam.{key}.step"] = torch.tensor(value)
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"adam.{key}.{moment}"] = torch.zeros_like(tensors[key])
+    return tensors
+
+
 def test_round_trip(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.safetensors", splats(), {"prompt": "a red bear"})
     back, metadata = load_checkpoint(tmp_path / "a.safetensors")
@@ -58,7 +67,7 @@ def test_any_truncation_is_noticed(tmp_path_factory: pytest.TempPathFactory, sha
 
 def test_a_damaged_newest_state_falls_back_with_a_warning(tmp_path: Path) -> None:
     for step in (10, 20, 30):
-        save_state(tmp_path, step, {"x": torch.full((3,), float(step))}, {"key": "k"})
+        save_state(tmp_path, step, state(float(step)), {"key": "k", "seconds": "1.000"})
     states = sorted(tmp_path.iterdir())
     assert [path.name for path in states] == [
         "state-00000020.safetensors",
@@ -68,12 +77,12 @@ def test_a_damaged_newest_state_falls_back_with_a_warning(tmp_path: Path) -> Non
     found = load_newest_state(tmp_path, "k")
     assert found is not None
     tensors, metadata, warnings = found
-    assert metadata["step"] == "20" and tensors["x"][0] == 20.0
+    assert metadata["step"] == "20" and tensors["opacities"][0] == 20.0
     assert len(warnings) == 1 and "falling back" in warnings[0]
 
 
 def test_state_of_other_settings_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path, 10, {"x": torch.zeros(3)}, {"key": "k"})
+    save_state(tmp_path, 10, state(0.0), {"key": "k", "seconds": "1.000"})
     with pytest.raises(UserError, match="other settings"):
         load_newest_state(tmp_path, "another")
     assert load_newest_state(tmp_path / "nowhere", "k") is None
