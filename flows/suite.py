@@ -117,9 +117,10 @@ def _make(
     if batch > 1:
         check_batch(settings)
         groups = batches(wanted, settings, batch)
-        for group, done in [(group, _ahead(group, settings, work, submit)) for group in groups]:
+        ahead = [_ahead(group, settings, work, submit) for group in groups]
+        for index, (group, done) in enumerate(zip(groups, ahead, strict=True)):
             if settings["bars"]:
-                print(f"{len(group)} objects at once, {len(groups)} times in all", flush=True)
+                print(f"[batch {index + 1}/{len(groups)}] {len(group)} at once", flush=True)
             if problem := _outcome(done).get("error"):
                 warnings.warn(f"{problem}; going on one by one", stacklevel=2)
             for one in group:
