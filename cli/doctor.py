@@ -1,16 +1,56 @@
-"""stabledreamer doctor: is everything there that a dream needs, and if not, what to do."""
+"""stabledreamer doctor: is everything there that a dream needs, and if not, what to do.
+
+A check is a function that returns what it found in a line, or raises a `Problem` with a remedy.
+"""
 
 import argparse
-import os
-import platform
-import shutil
-import socket
-import sys
+import json
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from cli import doctor_machine as machine
+from cli import doctor_project as project
+from cli.doctor_problem import Problem
 from stabledreamer_core.errors import UserError
+
+REINSTALL = "install again: rm -rf .venv && make venv; if that does not help, please report this"
+EPILOG = """\
+example:
+  stabledreamer doctor --json
+
+The exit code is 0 if all is well and 1 if something is broken.
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    check: str
+    ok: bool
+    says: str
+    remedy: str | None = None
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "python": machine.python,
+    "torch": machine.torch_and_gpu,
+    "threads": machine.threads,
+    "memory": machine.memory,
+    "disk": machine.disk,
+    "numba cache": machine.numba_cache,
+    "rasteriser": machine.rasteriser,
+    "gsplat": machine.gsplat_on_gpu,
+    "loopback": machine.loopback,
+    "priors": project.priors,
+    "judge": project.judge,
+    "openvino": project.openvino,
+    "video": project.video,
+    "prefect": project.prefect,
+    "server": project.server,
+    "dvc": project.dvc,
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -18,119 +58,46 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "doctor",
         help="check this installation",
-        description="Check Python, torch and its GPU, the rasteriser, the priors, disk and ports.",
+        description="Check Python, torch and its GPU, the rasteriser, the priors, disk, memory, "
+        "Prefect and DVC, and say what to do about what is wrong.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a check; 0 if a dream can run, else 2."""
-    failed = 0
+    """Print a line a check; 0 if all is well, else 1."""
+    findings = []
     for name, check in CHECKS.items():
-        try:
-            print(f"ok       {name:12s} {check()}", flush=True)
-        except UserError as error:
-            failed += 1
-            print(f"PROBLEM  {name:12s} {' '.join(str(error).split())}", flush=True)
-        except Exception as error:
-            failed += 1
-            print(f"PROBLEM  {name:12s} {type(error).__name__}: {error}", flush=True)
-    print("all is well" if not failed else f"{failed} problem(s); a dream may fail")
-    return 2 if failed else 0
+        finding = examine(name, check)
+        findings.append(finding)
+        if not args.json:
+            print(f"{'ok' if finding.ok else 'PROBLEM':8s} {name:12s} {finding.says}", flush=True)
+            if finding.remedy:
+                print(f"{'':21s} -> {finding.remedy}", flush=True)
+    broken = sum(not finding.ok for finding in findings)
+    if args.json:
+        checks = [asdict(finding) for finding in findings]
+        print(json.dumps({"ok": not broken, "checks": checks}, indent=2))
+    else:
+        print("all is well" if not broken else f"{broken} problem(s); a dream may fail")
+    return 1 if broken else 0
 
 
-def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-        raise UserError(f"Python {platform.python_version()}; 3.11 or 3.12 is needed")
-    return f"{platform.python_version()} on {platform.machine()}"
+def examine(name: str, check: Callable[[], str]) -> Finding:
+    """One check's finding; a check that fails itself is a problem like any other."""
+    try:
+        return Finding(name, True, check())
+    except Problem as problem:
+        return Finding(name, False, _line(problem), problem.remedy)
+    except UserError as error:  # says what to do after its semicolon, as all of them
+        says, _, remedy = _line(error).partition("; ")
+        return Finding(name, False, says, remedy or REINSTALL)
+    except Exception as error:
+        return Finding(name, False, f"{type(error).__name__}: {_line(error)}", REINSTALL)
 
 
-def _torch() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-        return f"{torch.__version__}, CUDA {torch.version.cuda}, {device}"
-    if shutil.which("nvidia-smi") is None:
-        return f"{torch.__version__}, on the CPU ({torch.get_num_threads()} threads)"
-    why = (
-        f"was built for CUDA {torch.version.cuda}, which this driver does not offer"
-        if torch.version.cuda
-        else "was built without CUDA"
-    )
-    raise UserError(
-        f"there is an NVIDIA GPU, but torch {torch.__version__} {why}; "
-        "install the wheel that matches the driver (see docs/running.md), or set device: cpu"
-    )
-
-
-def _rasterizer() -> str:
-    from importlib.metadata import version
-
-    import torch
-
-    from stabledreamer_core.cameras import around
-    from stabledreamer_core.rasterize import rasterization
-
-    views = around(1, 0.0, 3.0, 40.0, 16)
-    renders, _, _ = rasterization(
-        torch.zeros(1, 3),
-        torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
-        torch.full((1, 3), 0.3),
-        torch.full((1,), 0.9),
-        torch.ones(1, 3),
-        views.viewmats,
-        views.Ks,
-        16,
-        16,
-    )
-    if not renders.max() > 0.5:
-        raise UserError("the CPU rasteriser draws nothing; please report this")
-    return f"CPU backend draws; gsplat {version('gsplat')}, numba {version('numba')}"
-
-
-def _priors() -> str:
-    from stabledreamer_core.config import ROOT, load_config
-    from stabledreamer_core.priors.identity import check_manifest
-    from stabledreamer_core.priors.source import find_folder
-
-    config = load_config()
-    for stage in (config.stage1, config.stage2):
-        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
-        check_manifest(folder)
-    return f"{config.stage1.prior} and {config.stage2.prior} are whole"
-
-
-def _video() -> str:
-    import imageio_ffmpeg
-
-    return f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}"
-
-
-def _disk() -> str:
-    from flows.checks import check_room
-
-    cache = Path(os.environ["PREFECT_HOME"])
-    check_room(Path("outputs"), "go to another folder")
-    check_room(cache, "set PREFECT_HOME to another folder")
-    return f"{shutil.disk_usage('.').free // 2**30} GB free; outputs/ and {cache} can be written"
-
-
-def _port() -> str:
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", 0))
-        except OSError as error:
-            raise UserError(f"cannot listen on 127.0.0.1, which Prefect needs: {error}") from None
-        return f"127.0.0.1:{listener.getsockname()[1]} is free for Prefect"
-
-
-CHECKS: dict[str, Callable[[], str]] = {
-    "python": _python,
-    "torch": _torch,
-    "rasteriser": _rasterizer,
-    "priors": _priors,
-    "video": _video,
-    "disk": _disk,
-    "port": _port,
-}
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

@@ -1,40 +1,239 @@
 """The doctor says what is well, what is not, and what to do."""
 
+import importlib.util
+import json
+import subprocess
 from argparse import Namespace
+from pathlib import Path
+
+import pytest
 
 from cli import doctor
+from cli import doctor_machine as machine
+from cli import doctor_project as project
+from cli.doctor_problem import Problem
+from stabledreamer_core.config import load_config, with_overrides
 from stabledreamer_core.errors import UserError
 
+TEXT = Namespace(json=False)
+JSON = Namespace(json=True)
 
-def test_a_problem_is_told_and_the_rest_still_checked(monkeypatch, capsys):
+
+def some_checks() -> dict:
     def missing() -> str:
         raise UserError("the prior is missing;\nrestore it")
+
+    def wrong() -> str:
+        raise Problem("it is wrong", "put it right")
 
     def broken() -> str:
         raise ImportError("no module")
 
-    checks = {"first": lambda: "fine", "second": missing, "third": broken, "last": lambda: "fine"}
-    monkeypatch.setattr(doctor, "CHECKS", checks)
-    assert doctor.run(Namespace()) == 2
+    return {"first": lambda: "fine", "second": missing, "third": wrong, "fourth": broken}
+
+
+def test_problems_are_told_with_remedies_and_the_rest_still_checked(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "CHECKS", some_checks() | {"last": lambda: "fine"})
+    assert doctor.run(TEXT) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["ok", "PROBLEM", "PROBLEM", "ok"]
-    assert "restore it" in lines[1]
+    told = [line for line in lines if line.startswith(("ok", "PROBLEM"))]
+    assert [line.split()[0] for line in told] == ["ok", "PROBLEM", "PROBLEM", "PROBLEM", "ok"]
+    remedies = [line.split("-> ")[1] for line in lines if "-> " in line]
+    assert remedies == ["restore it", "put it right", doctor.REINSTALL]
+
+
+def test_json(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "CHECKS", some_checks())
+    assert doctor.run(JSON) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert [one["ok"] for one in found["checks"]] == [True, False, False, False]
+    assert found["checks"][2]["remedy"] == "put it right"
 
 
 def test_what_needs_no_priors_is_well_here(monkeypatch, capsys):
-    checks = {name: check for name, check in doctor.CHECKS.items() if name != "priors"}
+    left_out = ("priors", "judge", "memory", "server")  # which others may be using just now
+    checks = {name: check for name, check in doctor.CHECKS.items() if name not in left_out}
     monkeypatch.setattr(doctor, "CHECKS", checks)
-    assert doctor.run(Namespace()) == 0, capsys.readouterr().out
+    assert doctor.run(JSON) == 0, capsys.readouterr().out
+    assert json.loads(capsys.readouterr().out)["ok"] is True
 
 
-def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch):
-    import torch
+def bad_python(patch):
+    patch.setattr(machine.sys, "version_info", (3, 9, 1))
+    return machine.python
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    try:
-        doctor._torch()
-    except UserError as error:
-        assert "NVIDIA" in str(error)
-    else:
-        raise AssertionError("the doctor saw nothing")
+
+def useless_gpu(patch):
+    patch.setattr("torch.cuda.is_available", lambda: False)
+    patch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    return machine.torch_and_gpu
+
+
+def too_many_threads(patch):
+    patch.setattr("torch.get_num_threads", lambda: 64)
+    patch.setattr(machine, "processors", lambda: 2)
+    return machine.threads
+
+
+def no_memory(patch):
+    patch.setattr(machine, "free_memory", lambda: 2**28)
+    return machine.memory
+
+
+def full_disk(patch):
+    patch.setattr("flows.checks.shutil.disk_usage", lambda place: Namespace(free=2**20))
+    return machine.disk
+
+
+def no_numba_cache(patch):
+    patch.setenv("NUMBA_CACHE_DIR", "/proc/nowhere")
+    patch.setattr(machine.os, "access", lambda *_: False)
+    return machine.numba_cache
+
+
+def no_gsplat(patch):
+    def fails(device):
+        raise RuntimeError("Ninja is required")
+
+    patch.setattr("torch.cuda.is_available", lambda: True)
+    patch.setattr(machine, "rasteriser", fails)
+    patch.setattr(machine.shutil, "which", lambda name: None)
+    patch.delenv("CUDA_HOME", raising=False)
+    return machine.gsplat_on_gpu
+
+
+def no_loopback(patch):
+    class Refusing(machine.socket.socket):
+        def bind(self, address):
+            raise PermissionError("not allowed")
+
+    patch.setattr(machine.socket, "socket", Refusing)
+    return machine.loopback
+
+
+def asks(patch, *overrides):
+    config = with_overrides(load_config(), list(overrides))
+    patch.setattr(project, "load_config", lambda: config)
+
+
+def no_prior(patch):
+    asks(patch, "stage1.prior=/gone/prior")
+    return project.priors
+
+
+def no_judge(patch):
+    asks(patch, "evaluate.judge=/gone/judge")
+    return project.judge
+
+
+def no_openvino(patch):
+    def version(name):
+        raise project.PackageNotFoundError(name)
+
+    asks(patch, "stage1.engine=openvino")
+    patch.setattr(project, "version", version)
+    return project.openvino
+
+
+def no_ffmpeg(patch):
+    patch.setenv("IMAGEIO_FFMPEG_EXE", "/gone/ffmpeg")
+    return project.video
+
+
+def old_prefect(patch):
+    patch.setattr(project, "version", lambda name: "2.20.1")
+    return project.prefect
+
+
+def silent_server(patch):
+    patch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    return project.prefect
+
+
+def half_up(patch):
+    from flows import serving
+
+    served = serving.Served(4200, 4201)
+    patch.setattr(serving, "read", lambda: served)
+    patch.setattr(serving.Served, "down", lambda self: ["worker"])
+    return project.server
+
+
+def taken_port(patch):
+    patch.setattr("flows.serving.read", lambda: None)
+    patch.setattr("flows.processes.port_is_free", lambda port: False)
+    return project.server
+
+
+@pytest.mark.parametrize(
+    ("bad", "says", "remedy"),
+    [
+        (bad_python, "3.11 or 3.12", "make venv PYTHON="),
+        (useless_gpu, "NVIDIA", "install the wheel"),
+        (too_many_threads, "64 threads", "OMP_NUM_THREADS=2"),
+        (no_memory, "0.2 GB", "end other programs"),
+        (full_disk, "1 MB free", "free some"),
+        (no_numba_cache, "/proc/nowhere", "export NUMBA_CACHE_DIR"),
+        (no_gsplat, "Ninja", "toolkit (nvcc)"),
+        (no_loopback, "not allowed", "loopback"),
+        (no_prior, "/gone/prior", "git checkout"),
+        (no_judge, "/gone/judge", "git checkout"),
+        (no_openvino, "stage1", "[openvino]"),
+        (no_ffmpeg, "ffmpeg", "imageio-ffmpeg"),
+        (old_prefect, "2.20.1", "constraints.txt"),
+        (silent_server, "nothing answers", "unset PREFECT_API_URL"),
+        (half_up, "worker ended", "stabledreamer serve"),
+        (taken_port, "4200", "--port"),
+    ],
+)
+def test_each_bad_state_is_told_with_its_remedy(bad, says, remedy, monkeypatch):
+    finding = doctor.examine("check", bad(monkeypatch))
+    assert not finding.ok
+    assert says in finding.says and remedy in (finding.remedy or "")
+    assert "\n" not in finding.says + (finding.remedy or "")
+
+
+def test_a_prior_whose_bytes_changed(monkeypatch, tiny_if, tmp_path):
+    import shutil
+
+    from stabledreamer_core.priors.identity import write_manifest
+
+    there = tmp_path / "prior"
+    shutil.copytree(tiny_if, there)
+    write_manifest(there)
+    (there / "unet" / "config.json").write_text(
+        (there / "unet" / "config.json").read_text().replace("\n", "\n ", 1)
+    )
+    asks(monkeypatch, f"stage1.prior={there}")
+    finding = doctor.examine("priors", project.priors)
+    assert not finding.ok and "differs" in finding.says and "git checkout" in str(finding.remedy)
+
+
+def test_memory_of_a_container(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    assert machine.free_memory() == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.free_memory() > 600
+
+
+def test_dvc(monkeypatch, tmp_path: Path):
+    assert project.dvc(tmp_path) == "not used here"
+    (tmp_path / ".dvc").mkdir()
+    find = importlib.util.find_spec
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            importlib.util, "find_spec", lambda name: None if name == "dvc" else find(name)
+        )
+        assert doctor.examine("dvc", lambda: project.dvc(tmp_path)).remedy == "pip install dvc"
+    answers = {0: "up to date", 1: "dvc repro", 255: None}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(project, "version", lambda name: "3.0")
+    for code, word in answers.items():
+        done = subprocess.CompletedProcess([], code, "", "ERROR: you are not inside of a DVC repo")
+        monkeypatch.setattr(project.subprocess, "run", lambda *_, _done=done, **__: _done)
+        finding = doctor.examine("dvc", lambda: project.dvc(tmp_path))
+        assert finding.ok is (word is not None)
+        assert (word or "not inside") in finding.says
