@@ -7,6 +7,7 @@ import json
 import pickle
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -115,7 +116,9 @@ def altered(rng: random.Random, tree: Any, values: tuple[Any, ...] = JSON_VALUES
             old = holder[last]
             scaled = isinstance(old, int) and not isinstance(old, bool) and rng.random() < 0.4
             holder[last] = (
-                old * rng.choice((-1, 2, 3, 1000, 10**6)) if scaled else rng.choice(values)
+                old * rng.choice((-1, 2, 3, 1000, 10**6))
+                if scaled
+                else deepcopy(rng.choice(values))
             )
     return tree
 

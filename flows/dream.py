@@ -13,12 +13,13 @@ from flows.asset_folder import claimed, clear_work
 from flows.checks import prepare
 from flows.threads import settle_threads
 from stabledreamer_core import run_record
-from stabledreamer_core.keys import step_key
+from stabledreamer_core.keys import STEPS, step_key
 from tasks.artifacts import logger, publish_asset
 from tasks.checkpoint import checkpoint
 from tasks.evaluate import evaluate
 from tasks.gaussians import gaussians
 from tasks.job import Job
+from tasks.log_lines import key_values
 from tasks.manifest import Manifest
 from tasks.mesh import mesh
 from tasks.optimize import optimize
@@ -95,6 +96,8 @@ def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *argument
     """Take one step, unless its result is known and its files are still what they were."""
     files = {path: sha256 for step in steps.values() for path, sha256 in step["files"].items()}
     key = step_key(name, job.config, job.prompt, job.seed, files)
+    settings = {section: getattr(job.config, section) for section in STEPS[name].settings}
+    logger().info("%s begins: key=%s %s", name, key[:16], key_values(settings))
     began = time.monotonic()
     task = task.with_options(task_run_name=name)
     state: Any = task(job, *arguments, key=key, return_state=True)
@@ -107,4 +110,4 @@ def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *argument
     how = "kept" if kept else f"{time.monotonic() - began:.1f} s"
     if job.bars:
         print(f"  {name:12s} {how}", flush=True)
-    logger().info("%s: %s", name, how)
+    logger().info("%s: %s %s", name, how, key_values(manifest["facts"]))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from stabledreamer_core.optimize import Progress
 from tasks.artifacts import artifact_key, best_effort
 from tasks.job import Job
+from tasks.log_lines import log_progress
 
 EVERY_S = 5.0  # between two figures in Prefect's page
 
@@ -25,11 +26,13 @@ def stage_progress(job: Job, number: int) -> Iterator[Update]:
     title = f"stage {number}"
     iterations = (job.config.stage1, job.config.stage2)[number - 1].iterations
     key = f"{artifact_key(job.out)}-stage-{number}"
+    log = log_progress(title)
     with _bar(title, iterations, job.bars) as draw, _artifact(title, key) as publish:
 
         def update(progress: Progress) -> None:
             draw(progress)
             publish(progress)
+            log(progress)
 
         yield update
 

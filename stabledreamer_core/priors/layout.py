@@ -110,7 +110,7 @@ def check_settings(folder: Path) -> None:
     for part in ("tokenizer", "text_encoder"):
         if index.get(part) not in [["transformers", known] for known in CLASSES[part]]:
             raise UserError(
-                f"{folder / 'model_index.json'}: {name} has no {part} {index.get(part)}"
+                f"{folder / 'model_index.json'}: {name} has no {part} {str(index.get(part))[:80]}"
             )
     for part in shape.components:
         path = folder / part / CONFIGS[part]

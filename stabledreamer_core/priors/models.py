@@ -1,6 +1,8 @@
 """Load one network of a pipeline for evaluation: frozen, in the dtype and layout it runs in."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,18 @@ def load_network(
             ) from error
         network.requires_grad_(False).eval()
         return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+
+
+@contextmanager
+def told_if_odd(folder: Path, component: str) -> Iterator[None]:
+    """Errors that only a network with an odd description makes become a UserError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"this prior is damaged: {folder / component}/config.json describes a network that"
+            f" cannot run ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def _check_size(folder: Path, component: str, variant: str | None, asked: int) -> None:

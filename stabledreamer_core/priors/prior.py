@@ -15,6 +15,7 @@ from stabledreamer_core.priors.models import (
     choose_dtype,
     load_network,
     read_alphas_cumprod,
+    told_if_odd,
     vae_dtype,
 )
 from stabledreamer_core.priors.openvino_unet import check_openvino, load_openvino_unet
@@ -165,7 +166,7 @@ class Prior:
         def ask(size: int) -> None:
             for start in range(0, len(x_t), size):
                 rows = slice(start, start + size)
-                with torch.inference_mode():
+                with torch.inference_mode(), told_if_odd(self.folder, "unet"):
                     output = unet(
                         x_t[rows].to(self.dtype, memory_format=torch.channels_last),
                         timesteps[rows],
@@ -192,7 +193,8 @@ class Prior:
             return 2 * images - 1
         vae = self._network("vae")
         pixels = (2 * images - 1).to(vae.dtype, memory_format=torch.channels_last)
-        mean = vae.encode(pixels).latent_dist.mean.to(images.dtype)
+        with told_if_odd(self.folder, "vae"):
+            mean = vae.encode(pixels).latent_dist.mean.to(images.dtype)
         return (mean - self._shift_factor) * self._scaling_factor
 
     def decode(self, x: Tensor) -> Tensor:
