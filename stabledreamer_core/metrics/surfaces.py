@@ -135,6 +135,8 @@ def load_surface(path: Path) -> trimesh.Trimesh | None:
         raise UserError(f"{path} cannot be read as a mesh: {error}") from error
     if not meshes:
         return None
+    if len(meshes) > 1:
+        raise UserError(f"{path} holds {len(meshes)} meshes, and an asset has one")
     (mesh,) = meshes
     return trimesh.Trimesh(from_gltf_axes(mesh.vertices), mesh.faces)
 

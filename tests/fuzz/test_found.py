@@ -160,3 +160,14 @@ def test_a_prior_that_describes_too_much(file, key, value, word, tiny_if, tmp_pa
     with pytest.raises(UserError, match=word):
         prior = load_prior(str(there))
         prior.predict_eps(torch.zeros(1, 3, 16, 16), torch.tensor([3]), torch.zeros(1, 4, 16))
+
+
+def test_a_mesh_file_of_two_meshes(tmp_path: Path) -> None:
+    import trimesh
+
+    from stabledreamer_core.metrics.surfaces import load_surface
+
+    boxes = [trimesh.creation.box(), trimesh.creation.icosphere(1)]
+    trimesh.Scene(boxes).export(tmp_path / "a.glb")
+    with pytest.raises(UserError, match="2 meshes"):
+        load_surface(tmp_path / "a.glb")
