@@ -5,6 +5,7 @@ the part of a GPU that it is submitted with.
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -67,6 +68,17 @@ def started(runner: Runner, workers: int, ray_address: str | None = None) -> Ite
             )
 
 
+def _check_address(address: str) -> None:
+    """Raise a UserError if nothing listens there: Ray itself would try for over a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at --ray-address {address}: {error}; give HOST:PORT"
+        ) from None
+
+
 @contextmanager
 def _leave_running(runner: TaskRunner[Any]) -> Iterator[TaskRunner[Any]]:
     """As `with runner`, but an interruption does not wait for the tasks to end."""
@@ -94,14 +106,13 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
         "log_to_driver": os.environ.get("PREFECT_LOGGING_LEVEL") == "INFO",  # --verbose
         "logging_level": "ERROR",
     }
-    if not address:
+    if address:
+        _check_address(address)
+    else:
         local = {"num_cpus": workers, "object_store_memory": STORE_BYTES}
         options |= {**local, "include_dashboard": False}
-    try:
-        runner = RayTaskRunner(address=address, init_kwargs=options)
-        runner.__enter__()
-    except ConnectionError as error:
-        raise UserError(f"no Ray cluster answers at {address}: {error}") from None
+    runner = RayTaskRunner(address=address, init_kwargs=options)
+    runner.__enter__()
     try:
         gpus = ray.cluster_resources().get("GPU", 0)
 

@@ -106,6 +106,12 @@ def test_a_runner_that_cannot_be_had_is_refused(monkeypatch, arguments, says):
         runners.check_runner(*arguments)
 
 
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "127.0.0.1:x", "ray://:99999999"])
+def test_an_address_where_nothing_listens_is_told(address):
+    with pytest.raises(UserError, match=r"no Ray cluster answers at --ray-address .*HOST:PORT"):
+        runners._check_address(address)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_ray_workers_make_what_threads_make(prefect, params, tmp_path):
