@@ -32,8 +32,8 @@ class Guard:
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
         """Take the rate of a resume state."""
-        if RATE in tensors:
-            self.rate = float(tensors[RATE])
+        rate = float(tensors.get(RATE, torch.tensor(1.0)).flatten()[:1].sum())
+        self.rate = rate if 0.0 < rate <= 1.0 else 1.0
 
     def tensors(self) -> dict[str, Tensor]:
         """What a resume state must hold; nothing in a run that never went wrong."""
