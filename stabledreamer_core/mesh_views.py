@@ -14,6 +14,11 @@ from stabledreamer_core.rendering import drawable
 DISTANCE = 3.2
 FOV_DEG = 40.0  # the unit ball fills 91 % of the picture
 
+# How far before its densest point a Gaussian is seen, in standard deviations along the ray. With
+# 0, soft assets lose a third to a half of their volume; the table in docs/outputs.md chose 2.
+NEAR_SIDE = 2.0
+FLAT = 0.01  # world units, about a pixel: a Gaussian much thinner than this is a surface itself
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -22,7 +27,7 @@ class Survey:
     views: Views
     colors: Tensor  # [C, R, R, 3] premultiplied by alpha
     alphas: Tensor  # [C, R, R]
-    depths: Tensor  # [C, R, R] expected depth along the camera's axis, world units
+    depths: Tensor  # [C, R, R] expected depth of what is seen, on the camera's axis, world units
     spread: Tensor  # [C, R, R] standard deviation of the depth: large where two layers mix
     facing: Tensor  # [C, R, R] cosine between the surface's normal and the ray, in [0, 1]
 
@@ -69,13 +74,16 @@ def _shoot(scene: Splats, views: Views, camera: int, rays: Tensor) -> list[Tenso
 
 
 def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
-    """Where along each ray a Gaussian is densest, to first order in the ray's direction.
+    """Where each ray meets a Gaussian's near side, to first order in the ray's direction.
 
     A flat Gaussian seen at a slant is not all at its centre's depth: with centre depths alone a
     surface comes out up to a standard deviation too near. For the ray (X, Y, 1) the densest point
     is at depth (r.P.m) / (r.P.r), P being the inverse covariance and m the centre; about the
     centre's own ray that is a plane (RaDe-GS, Zhang et al. 2024), and since sums of planes are
     planes, the rasteriser can blend their coefficients as if they were colours.
+
+    Light from a thick Gaussian comes from all of its depth, and what one sees of a soft body is
+    its near side, so the plane is moved there; that of a flat Gaussian stays where it is.
 
     Args:
         scene: as `gaussians.activate` returns it. viewmat: [4, 4].
@@ -84,14 +92,18 @@ def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
         [N, 3] p, q, d of depth = p X + q Y + d.
     """
     rotation = viewmat[:3, :3]
+    scales = scene["scales"].clamp(min=1e-4)
     centres = scene["means"] @ rotation.T + viewmat[:3, 3]
     axes = rotation @ rotation_matrices(scene["quats"])
-    depth = centres[:, 2].clamp(min=1e-3)
-    rays = centres / depth[:, None]
-    whitened = (axes.transpose(1, 2) @ rays[..., None])[..., 0] / scene["scales"].clamp(min=1e-4)
-    pulled = (axes @ (whitened / scene["scales"].clamp(min=1e-4))[..., None])[..., 0]
-    slope = -depth[:, None] * pulled[:, :2] / whitened.square().sum(-1, keepdim=True)
-    return torch.cat([slope, depth[:, None] - (slope * rays[:, :2]).sum(-1, keepdim=True)], -1)
+    depth = centres[:, 2:].clamp(min=1e-3)
+    rays = centres / depth
+    whitened = (axes.transpose(1, 2) @ rays[..., None])[..., 0] / scales
+    pulled = (axes @ (whitened / scales)[..., None])[..., 0]
+    precision = whitened.square().sum(-1, keepdim=True)  # along the ray
+    slope = -depth * pulled[:, :2] / precision
+    thinnest = scales.amin(-1, keepdim=True).square()
+    near_side = NEAR_SIDE * precision.rsqrt() * thinnest / (thinnest + FLAT**2)
+    return torch.cat([slope, depth - near_side - (slope * rays[:, :2]).sum(-1, keepdim=True)], -1)
 
 
 def rotation_matrices(quats: Tensor) -> Tensor:

@@ -9,8 +9,11 @@ import pytest
 import torch
 import trimesh
 
+from stabledreamer_core.cameras import around
+from stabledreamer_core.gaussians import init_ball
 from stabledreamer_core.mesh import write_mesh
 from stabledreamer_core.mesh_glb import from_gltf_axes
+from stabledreamer_core.rendering import render_chunks
 
 QUICK = {"views": 40, "view_resolution": 128, "resolution": 64, "faces": 8000}
 PIXEL = 0.018  # world units, at these settings
@@ -28,14 +31,28 @@ def load(path):
     return mesh
 
 
-def distances(points, mesh):
-    """From each point to the nearest point of the surface."""
+def scene_of(mesh):
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(
         o3d.core.Tensor(np.array(mesh.vertices, np.float32)),
         o3d.core.Tensor(np.array(mesh.faces, np.uint32)),
     )
-    return scene.compute_distance(o3d.core.Tensor(np.array(points, np.float32))).numpy()
+    return scene
+
+
+def distances(points, mesh):
+    """From each point to the nearest point of the surface."""
+    return scene_of(mesh).compute_distance(o3d.core.Tensor(np.array(points, np.float32))).numpy()
+
+
+def outlines(mesh, views):
+    """[C, R, R] whether the ray through each pixel's centre meets the mesh."""
+    scene, side = scene_of(mesh), views.resolution
+    hits = []
+    for K, viewmat in zip(views.Ks.double(), views.viewmats.double(), strict=True):
+        rays = scene.create_rays_pinhole(K.numpy(), viewmat.numpy(), side, side)
+        hits.append(np.isfinite(scene.cast_rays(rays)["t_hit"].numpy()))
+    return np.stack(hits)
 
 
 def bowl():
@@ -76,6 +93,34 @@ def test_ball_volume_in_closed_form(cover, config, tmp_path, device):
     mesh = load(tmp_path / "mesh.glb")
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.02)
     assert np.linalg.norm(mesh.vertices, axis=1).mean() == pytest.approx(0.6, rel=0.01)
+
+
+def test_one_soft_gaussian_is_the_ball_one_sees(nothing, settings, tmp_path, device):
+    """Its opacity falls to one half where o exp(-d^2 / 2 s^2) does: at s sqrt(2 ln 2 o)."""
+    size, opacity = 0.2, 0.99
+    one = {key: value.new_zeros(1, *value.shape[1:]) for key, value in nothing.items()}
+    one["quats"][0, 0] = 1.0
+    one["scales"] += np.log(size)
+    one["opacities"] += np.log(opacity / (1 - opacity))
+    write_mesh(one, settings, tmp_path / "mesh.glb", device)
+    radii = np.linalg.norm(load(tmp_path / "mesh.glb").vertices, axis=1)
+    expected = size * np.sqrt(2 * np.log(2 * opacity))
+    assert radii.mean() == pytest.approx(expected, abs=0.5 * PIXEL)
+    assert np.abs(radii - expected).max() < PIXEL
+
+
+@pytest.mark.parametrize("opacity", [0.1, 0.3])
+def test_a_soft_body_is_as_large_as_it_looks(opacity, settings, tmp_path, device):
+    """Outlines of the mesh and of the Gaussians, from new cameras, within about two pixels."""
+    soft = init_ball(3000, 0.5, 0.05, opacity, torch.Generator().manual_seed(0))
+    facts = write_mesh(soft, settings, tmp_path / "mesh.glb", device)
+    assert facts["watertight"]
+    views = around(4, 20.0, 3.0, 40.0, 128)
+    shown = torch.cat([alpha for _, alpha in render_chunks(soft, views, (0, 0, 0), device)])
+    seen = outlines(load(tmp_path / "mesh.glb"), views)
+    drawn = shown[..., 0].numpy() >= 0.5
+    overlap = (seen & drawn).sum() / (seen | drawn).sum()
+    assert overlap > 0.88, overlap
 
 
 def test_face_count_is_about_what_was_asked(cover, settings, tmp_path, device):
