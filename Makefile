@@ -1,5 +1,6 @@
 # make dream PROMPT="a red bear wearing a top hat"   the whole job, from nothing
 # make test                                          set up and run the tests
+# make bench                                         the small benchmark (docs/benchmark.md)
 # make serve, make stop                              Prefect's page, deployments and a worker, here
 # make lint                                          style and types
 # make clean                                         remove what was made, but not outputs/
@@ -17,7 +18,7 @@ TORCH_INDEX ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 INSTALLED := .venv/installed
 
-.PHONY: dream test serve stop lint venv clean
+.PHONY: dream test bench serve stop lint venv clean
 .DEFAULT_GOAL := dream
 
 dream: $(INSTALLED)
@@ -25,6 +26,9 @@ dream: $(INSTALLED)
 
 test: $(INSTALLED)
 	.venv/bin/python -m pytest $(ARGS)
+
+bench: $(INSTALLED)
+	.venv/bin/dvc repro $(ARGS)
 
 serve: $(INSTALLED)
 	@.venv/bin/stabledreamer serve $(ARGS)

@@ -1,0 +1,80 @@
+"""Every recipe loads, and asks the prior as often as what it is compared with."""
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.benchmark_asset import recipe_config as small_config
+from benchmarks.recipe_search import recipe_config
+from stabledreamer_core.config import ROOT, Config, Stage, load_config
+
+PEERS = sorted((ROOT / "recipes").glob("*.yaml"))
+SMALL = yaml.safe_load((ROOT / "benchmarks/benchmark.yaml").read_text())
+GPU = yaml.safe_load((ROOT / "benchmarks/benchmark-gpu.yaml").read_text())
+OTHER_BUDGETS = {"stage1-alone": 0.5, "one-use-900": 2.0}  # of the default's calls, on purpose
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def calls(stage: Stage) -> int:
+    """Images that the prior is asked about."""
+    return math.ceil(stage.iterations / stage.target_reuse) * stage.views * stage.target_steps
+
+
+def all_calls(config: Config) -> int:
+    return calls(config.stage1) + calls(config.stage2)
+
+
+@pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
+def test_peers(path: Path):
+    config = load_config(path)
+    assert all_calls(config) == all_calls(load_config())
+    for stage in (config.stage1, config.stage2):
+        if stage.iterations:
+            assert stage.resolution == (64 if stage.prior.endswith("-if") else 128)
+            assert (stage.x0_limit, stage.target_reuse, stage.target_steps) == ("none", 1, 1)
+    final = config.gaussians.count
+    if config.stage2.iterations:
+        final = config.stage2.density.start_count
+        assert config.stage1.prior == config.stage2.prior
+    assert final == load_config().stage2.density.start_count
+
+
+@pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
+def test_noise_levels_go_on_in_stage_2_where_stage_1_ended(path: Path):
+    config = load_config(path)
+    first, second = config.stage1.annealing, config.stage2.annealing
+    if config.stage2.iterations and first.schedule == "linear":
+        assert second.t_max[0] == first.t_max[1]
+    if config.stage2.iterations:
+        rates = config.stage1.learning_rates, config.stage2.learning_rates
+        assert rates[0].means[1] == rates[1].means[0]
+
+
+def test_all_peers_are_in_the_benchmark():
+    named = {variant[0] for variant in GPU["peers"].values()}
+    assert named == {f"recipes/{path.name}" for path in PEERS}
+    assert len(PEERS) == 6
+
+
+@pytest.mark.parametrize("variant", GPU["recipes"])
+def test_gpu_variants(variant: str):
+    share = OTHER_BUDGETS.get(variant, 1.0)
+    assert all_calls(recipe_config(GPU["recipes"][variant])) == share * all_calls(load_config())
+
+
+def test_gpu_variants_differ():
+    configs = [recipe_config(GPU["recipes"][name]).model_dump_json() for name in GPU["recipes"]]
+    assert len(set(configs)) == len(configs)
+
+
+@pytest.mark.parametrize("recipe", SMALL["recipes"])
+def test_small_recipes(recipe: str):
+    config = small_config(SMALL, recipe)
+    assert all_calls(config) == all_calls(load_config(quick=True))
+    assert config.device == "cpu"
