@@ -46,7 +46,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="one setting; may be given often",
     )
     parser.add_argument("--quick", action="store_true", help="the fast preset")
-    parser.add_argument("--verbose", action="store_true", help="show the log: settings, rates, memory")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show the log: settings, rates, memory"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
