@@ -15,7 +15,7 @@ DISTANCE = 3.2
 FOV_DEG = 40.0  # the unit ball fills 91 % of the picture
 
 # How far before its densest point a Gaussian is seen, in standard deviations along the ray. With
-# 0, soft assets lose a third to a half of their volume; the table in docs/outputs.md chose 2.
+# 0, soft assets lose a third to two thirds of their volume (docs/outputs.md has the figures).
 NEAR_SIDE = 2.0
 FLAT = 0.01  # world units, about a pixel: a Gaussian much thinner than this is a surface itself
 
