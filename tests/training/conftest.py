@@ -15,6 +15,7 @@ TINY = [
     "vae.channels=[16,16,16]",
     "latent.resolution=32",
     "latent.channels=[16,16]",
+    "latent.attention_levels=1",
     "judge.resolution=32",
     "judge.render_resolutions=[32]",
     "judge.channels=[8,8,16]",

@@ -76,6 +76,23 @@ def test_a_warm_start_begins_with_the_folder(tiny: Training, priors: Path, tmp_p
     assert '"steps": 8' in (target / "figures.json").read_text()
 
 
+def test_a_finer_decoder_leaves_the_latents_as_they_are(
+    tiny: Training, priors: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    finer = tiny.model_copy(update={"vae": tiny.vae.model_copy(update={"decoder_only": True})})
+    source, target = priors / "toybox-sd", tmp_path / "toybox-sd"
+    TRAINERS["vae"](finer, Slice(tmp_path / "work"), CPU, target, warm_start=source)
+    file = "vae/diffusion_pytorch_model.safetensors"
+    before, after = load_file(source / file), load_file(target / file)
+    changed = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    assert (source / "vae/config.json").read_text() == (target / "vae/config.json").read_text()
+    with pytest.raises(UserError, match="--warm-start"):
+        TRAINERS["vae"](finer, Slice(tmp_path / "other"), CPU, tmp_path / "new")
+
+
 def test_the_latent_prior_asks_for_its_autoencoder(tiny: Training, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="train it first"):
         TRAINERS["latent"](tiny, Slice(tmp_path / "work"), CPU, tmp_path / "toybox-sd")

@@ -22,7 +22,7 @@ WHAT = {
     ),
     "toybox-sd": (
         "A 128x128 latent text-to-image diffusion model that "
-        "`diffusers.StableDiffusionPipeline.from_pretrained` loads: an `AutoencoderKL` (8x), a "
+        "`diffusers.StableDiffusionPipeline.from_pretrained` loads: an `AutoencoderKL` (4x), a "
         "U-Net of Stable Diffusion's block types, and a CLIP text encoder trained along with it."
     ),
     "toybox-judge": (

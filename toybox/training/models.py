@@ -95,7 +95,9 @@ def clip_encoder(settings: Text, tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def latent_unet(settings: Latent, vae: Any) -> UNet2DConditionModel:
     """A U-Net of Stable Diffusion's blocks over the autoencoder's latents."""
-    levels = len(settings.channels)
+    levels, attending = len(settings.channels), settings.attention_levels
+    plain_down = ["DownBlock2D"] * (levels - attending)
+    plain_up = ["UpBlock2D"] * (levels - attending)
     factor = 2 ** (len(vae.config["block_out_channels"]) - 1)
     return UNet2DConditionModel(
         sample_size=settings.resolution // factor,
@@ -103,8 +105,8 @@ def latent_unet(settings: Latent, vae: Any) -> UNet2DConditionModel:
         out_channels=vae.config["latent_channels"],
         block_out_channels=settings.channels,
         layers_per_block=settings.layers_per_block,
-        down_block_types=(*["CrossAttnDownBlock2D"] * (levels - 1), "DownBlock2D"),
-        up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * (levels - 1)),
+        down_block_types=(*plain_down, *["CrossAttnDownBlock2D"] * attending),
+        up_block_types=(*["CrossAttnUpBlock2D"] * attending, *plain_up),
         attention_head_dim=settings.heads,  # in Stable Diffusion's configs: heads, not channels
         cross_attention_dim=settings.text.width,
         norm_num_groups=settings.norm_groups,
@@ -136,5 +138,6 @@ def autoencoder(settings: Vae) -> AutoencoderKL:
         layers_per_block=settings.layers_per_block,
         latent_channels=settings.latent_channels,
         norm_num_groups=settings.norm_groups,
+        mid_block_add_attention=settings.attention,
         scaling_factor=1.0,
     )

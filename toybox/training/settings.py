@@ -108,6 +108,8 @@ class Pixel(Diffusion):
 class Latent(Diffusion):
     """The latent prior of `toybox-sd`."""
 
+    attention_levels: int = Count
+    """How many of the lowest levels attend to the words."""
     heads: int = Count
     """Attention heads a block."""
 
@@ -123,6 +125,8 @@ class Vae(Section):
     """Residual blocks a level."""
     latent_channels: int = Count
     """Channels of the latent."""
+    attention: bool
+    """Self-attention at the coarsest level; without it the autoencoder is convolutions alone."""
     norm_groups: int = Count
     """Groups of its group norms."""
     mse_weight: float = Field(ge=0.0)
@@ -131,6 +135,8 @@ class Vae(Section):
     """Weight of the L1 distance between differences of neighbouring pixels."""
     kl_weight: float = Field(ge=0.0)
     """Weight of the KL divergence to a unit normal, nats a latent number."""
+    decoder_only: bool
+    """Train the decoder alone, so that latents, and a prior of them, stay as they are."""
     unfinished: float = Fraction
     """Share of inputs made to look like unfinished renders (blurred, faded, noisy)."""
     optim: Optim

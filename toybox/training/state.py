@@ -53,7 +53,7 @@ def save_state(
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         tensors[f"model.{name}"] = parameter.detach()
-        for moment in MOMENTS:
+        for moment in MOMENTS if parameter.requires_grad else ():  # a frozen one has none
             tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment]
     for name, parameter in average.named_parameters():
         tensors[f"average.{name}"] = parameter.detach()
@@ -92,6 +92,8 @@ def load_state(
             parameter.copy_(tensors[f"average.{name}"])
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model.{name}"])
+            if not parameter.requires_grad:
+                continue
             optimiser.state[parameter] = {
                 "step": torch.tensor(float(step), device=_step_device(parameter, optimiser)),
                 **{

@@ -1,4 +1,4 @@
-"""The autoencoder of `toybox-sd`: 128x128 images to 16x16 latents and back."""
+"""The autoencoder of `toybox-sd`: 128x128 images to 32x32 latents and back."""
 
 import math
 from pathlib import Path
@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
+from stabledreamer_core.errors import UserError
 from toybox.training.augment import unfinished
 from toybox.training.device import autocast, prepare
 from toybox.training.export import half, replace_folder
@@ -32,9 +33,15 @@ def train_vae(
 
     Args:
         warm_start: a finished pipeline folder whose autoencoder to begin with.
+
+    Raises:
+        UserError: the decoder alone is to be trained, of no autoencoder.
     """
     vae = settings.vae
     model = _build(settings, warm_start).to(device).train()
+    if vae.decoder_only:
+        for part in (model.encoder, model.quant_conv):
+            part.requires_grad_(False)
     for part in (model.encoder, model.decoder):
         prepare(part, vae.optim.compile, device)
     draw = renders(settings, device)
@@ -57,8 +64,9 @@ def train_vae(
         return {"loss": total, "l1": l1, "mse": mse, "kl": kl}
 
     def export(average: Any, counters: Counters) -> None:
-        scale = 1.0 / latent_std(average, draw, vae.resolution, device)
-        average.register_to_config(scaling_factor=round(scale, 5))
+        if not vae.decoder_only:
+            scale = 1.0 / latent_std(average, draw, vae.resolution, device)
+            average.register_to_config(scaling_factor=round(scale, 5))
         replace_folder(folder / "vae", half(average).save_pretrained)
         record_training(folder, "vae", counters, vae.optim, device, earlier)
 
@@ -115,5 +123,7 @@ def reconstruction(vae: Any, images: Tensor) -> Tensor:
 def _build(settings: Training, warm_start: Path | None) -> Any:
     if warm_start is not None:
         return AutoencoderKL.from_pretrained(warm_start / "vae")
+    if settings.vae.decoder_only:
+        raise UserError("vae.decoder_only needs an autoencoder to begin with: --warm-start FOLDER")
     torch.manual_seed(settings.seed + 1)
     return autoencoder(settings.vae)
