@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from benchmarks.nerf_field import RadianceField, render
 from flows.prompts_file import read_prompts
@@ -34,6 +35,7 @@ from stabledreamer_core.regularizers import leakage, opacity
 from stabledreamer_core.rendering import render_chunks
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.stage import pick_device
+from stabledreamer_core.target_space import asked_about, comparable, compared
 from stabledreamer_core.views import view_index, view_prompts
 
 SAMPLES = 64
@@ -111,21 +113,17 @@ def optimize(
         jitter = torch.Generator(device).manual_seed(1_000_003 * seed + step)
         painted, alphas, _ = render(field, target.views, SAMPLES, jitter)
         colors = painted + (1.0 - alphas) * target.backgrounds[:, None, None]
-        x = prior.encode(colors.permute(0, 3, 1, 2))
-        if target.x0_hat is None:
+        images = F.avg_pool2d(colors.permute(0, 3, 1, 2), stage.supersampling)
+        x = compared(stage, prior, images)
+        if target.wanted is None:
             places = zip(target.views.azimuth_deg, target.views.elevation_deg, strict=True)
             rows = [view_index(float(a), float(e), stage.view_words) for a, e in places]
-            noise = draw_noise(x, step, [seed], name)
-            target.x0_hat = denoise(
-                stage,
-                prior,
-                x.detach(),
-                noise,
-                target.timesteps,
-                embeddings[rows],
-                embeddings[-1:],
-            )
-        loss = l2_loss(x, target.x0_hat, target.weight).sum() / x.numel()
+            z = asked_about(stage, prior, images, x)
+            noise = draw_noise(z, step, [seed], name)
+            prompts = embeddings[rows], embeddings[-1:]
+            x0_hat = denoise(stage, prior, z, noise, target.timesteps, *prompts)
+            target.wanted = comparable(stage, prior, images, z, x0_hat)
+        loss = l2_loss(x, target.wanted, target.weight).sum() / x.numel()
         loss = loss + stage.regularizers.opacity * opacity(alphas)
         loss = loss + stage.regularizers.leakage * leakage(alphas)
         loss.backward()

@@ -154,6 +154,8 @@ class Stage(Section):
     """Cameras a step."""
     resolution: int = Field(ge=8, le=2048)
     """Side of a render in pixels; what the prior was trained on."""
+    supersampling: int = Field(ge=1, le=8)
+    """Renders are made so many times larger along each side, then averaged."""
     view_words: Literal["none", "four", "eight"]
     """Vocabulary of view-dependent prompts."""
     guidance_scale: float = Field(ge=1.0, le=1000.0)
@@ -165,6 +167,8 @@ class Stage(Section):
     """w(t), by name (distillation.l2_weight)."""
     x0_limit: Literal["none", "clamp", "dynamic"]
     """How a pixel prior's denoised image is kept within [-1, 1]."""
+    target_space: Literal["prior", "image"]
+    """Where render and target are compared (target_space.py): the prior's space, or as images."""
     target_steps: int = Field(ge=1, le=1000)
     """1: the one-step denoised image (SDS). More: deterministic multi-step denoising."""
     target_reuse: int = Field(ge=1)
@@ -184,6 +188,11 @@ class Stage(Section):
         if not 0.0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1.0:
             raise ValueError("guidance_interval must be [low, high] within [0, 1]")
         return self
+
+    @property
+    def render_resolution(self) -> int:
+        """Side in pixels of what is rasterised."""
+        return self.resolution * self.supersampling
 
 
 class Checkpoint(Section):

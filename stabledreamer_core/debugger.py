@@ -58,16 +58,14 @@ def recorder(
         rows = spread(stage.views, settings.views)  # of a batch, the first object's
         asked = Question(
             now["render"].detach()[rows],
-            now["x"].detach()[rows],
+            now["x"][rows],
             now["noise"][rows],
             target.timesteps[rows],
             now["cond"][rows],
             now["uncond"],
         )
-        assert target.x0_hat is not None
-        shown = pictures(stage, now["prior"], asked, target.x0_hat[rows], settings.many_steps)
-        losses = now["loss"][rows] / asked.x[0].numel()
-        seen = facts(stage, target.views, rows, target.timesteps, losses, now["prior"])
+        shown = pictures(stage, now["prior"], asked, now["x0_hat"][rows], settings.many_steps)
+        seen = facts(stage, target.views, rows, target.timesteps, now["loss"][rows], now["prior"])
         record = Record(key, number, step, stage.iterations, tuple(shown), seen)
         write_record(folder / f"step-{step:06d}", record, shown)
 
@@ -101,7 +99,7 @@ def pictures(
     calls of the prior. "difference" is `difference` of the target and x.
 
     Args:
-        x0_hat: the target, like asked.x.
+        x0_hat: what the target is made of, like asked.x.
         many_steps: n; 0 leaves that column out. A stage whose own target takes several steps
             shows that one instead.
     """

@@ -15,6 +15,7 @@ from stabledreamer_core.optimize import denoise
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.rendering import render_chunks
 from stabledreamer_core.seeds import generator
+from stabledreamer_core.target_space import comparable, compared
 from stabledreamer_core.views import view_index, view_prompts
 
 ELEVATION_DEG = 15.0
@@ -45,14 +46,17 @@ def probe(
         for azimuth in views.azimuth_deg.tolist()
     ]
     cond, uncond = embeddings[words], embeddings[-1:]
-    x = prior.encode(render.permute(0, 3, 1, 2))
+    images = render.permute(0, 3, 1, 2)
+    x = prior.encode(images)
     noise = torch.randn(x.shape, generator=generator("debug")).to(x)
     for level in levels:
         index = int(level * len(prior.alphas_cumprod))
         timesteps = torch.full((len(x),), index, device=x.device)
         x0_hat = denoise(stage, prior, x, noise, timesteps, cond, uncond)
         weight = l2_weight(stage.weighting, prior.alphas_cumprod[timesteps])
-        losses = l2_loss(x, x0_hat, weight) / x[0].numel()
+        seen = compared(stage, prior, images)
+        target = comparable(stage, prior, images, x, x0_hat)
+        losses = l2_loss(seen, target, weight) / seen[0].numel()
         asked = Question(render, x, noise, timesteps, cond, uncond)
         shown = pictures(stage, prior, asked, x0_hat, settings.many_steps)
         yield shown, facts(stage, views, list(range(len(x))), timesteps, losses, prior)

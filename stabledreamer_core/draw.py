@@ -27,7 +27,7 @@ class Target:
     backgrounds: Tensor  # [B C, 3]
     timesteps: Tensor  # [B C]
     weight: Tensor  # [B C]
-    x0_hat: Tensor | None = None  # like the prior's x
+    wanted: Tensor | None = None  # [B C, ...] x0_hat, in the space of the loss
 
 
 def draw_target(
@@ -45,7 +45,7 @@ def draw_target(
         timesteps.append(sample_timesteps(low, high, stage.views, len(alphas_cumprod), random))
         backgrounds.append(_backgrounds(stage.background, stage.views, random))
     azimuth_deg, elevation_deg, distance = (torch.cat(part) for part in zip(*places, strict=True))
-    views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, stage.resolution)
+    views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, stage.render_resolution)
     noise_levels = torch.cat(timesteps).to(device)
     weight = l2_weight(stage.weighting, alphas_cumprod[noise_levels])
     return Target(views.to(device), torch.cat(backgrounds).to(device), noise_levels, weight)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stabledreamer_core import density as density_control
 from stabledreamer_core import guard as guarding
@@ -35,6 +36,7 @@ from stabledreamer_core.priors.sampling import multi_step
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.regularizers import regularization
 from stabledreamer_core.seeds import derive_seed, generator
+from stabledreamer_core.target_space import asked_about, comparable, compared
 from stabledreamer_core.views import VOCABULARIES, view_index
 
 
@@ -77,8 +79,9 @@ def optimize(
         resume: (step, tensors) that `save` was given; the result has the same bits on a CPU as
             if the run had never stopped.
         save: called about every `save_every_seconds`.
-        observe: called at every step with its tensors (debugger.py); "loss" is each view's, and
-            "noise", "cond" and "uncond" are there where the prior was asked.
+        observe: called at every step with its tensors (debugger.py); "loss" is each view's, a
+            number of x, and "x", "noise", "x0_hat", "cond" and "uncond" are there where the prior
+            was asked.
 
     Returns:
         The scenes, and the losses [steps run here, B]: each object's L2 loss, and the
@@ -108,18 +111,21 @@ def optimize(
         # 2. Render.
         gaussians = activate(params)
         colors, alphas, depth, meta = render(gaussians, target, count)
-        x = prior.encode(colors.permute(0, 3, 1, 2))
+        images = F.avg_pool2d(colors.permute(0, 3, 1, 2), stage.supersampling)
+        x = compared(stage, prior, images)
 
         # 3. The target: noise the render and denoise it.
         asked: dict[str, Tensor] = {}
-        if target.x0_hat is None:
-            noise = draw_noise(x, step, seeds, name)
+        if target.wanted is None:
+            z = asked_about(stage, prior, images, x)
+            noise = draw_noise(z, step, seeds, name)
             cond = embeddings.flatten(0, 1)[_prompt_rows(target.views, stage.view_words, count)]
-            target.x0_hat = denoise(stage, prior, x.detach(), noise, target.timesteps, cond, uncond)
-            asked = {"noise": noise, "cond": cond, "uncond": uncond}
+            x0_hat = denoise(stage, prior, z, noise, target.timesteps, cond, uncond)
+            target.wanted = comparable(stage, prior, images, z, x0_hat)
+            asked = {"x": z, "noise": noise, "x0_hat": x0_hat, "cond": cond, "uncond": uncond}
 
         # 4. Loss of each object: supervised L2 and the regularisers (their mean).
-        per_view = l2_loss(x, target.x0_hat, target.weight)
+        per_view = l2_loss(x, target.wanted, target.weight)
         loss = per_view.reshape(count, -1).sum(1) / (x.numel() // count)
         loss = loss + regularization(stage.regularizers, gaussians, colors, alphas, depth)
 
@@ -138,7 +144,7 @@ def optimize(
         losses.append(loss.detach())
         looked = guarding.is_due(step, device) or step + 1 == stage.iterations
         if looked and not guarding.all_finite(loss, params):
-            diagnosis = guarding.diagnose(loss, x, target.x0_hat, params)
+            diagnosis = guarding.diagnose(loss, x, target.wanted, params)
             resume = guard.roll_back(name, step, diagnosis)
             params, optimizers, growth, target, step = begin(stage, starts, device, resume)
             del losses[max(0, step - first) :]
@@ -155,7 +161,7 @@ def optimize(
         if observe:
             observe(
                 {"step": step, "views": target.views, "prior": prior, "target": target}
-                | {"render": colors, "x": x, "loss": per_view.detach()}
+                | {"render": images.permute(0, 2, 3, 1), "loss": per_view.detach() / x[0].numel()}
                 | asked
             )
         step += 1

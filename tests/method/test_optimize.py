@@ -193,3 +193,17 @@ def test_without_anisotropy_gaussians_stay_balls() -> None:
     assert scales.std() > 0.01
     free, _ = run(stage.model_copy(update={"anisotropic": True}))
     assert (free["scales"].amax(1) - free["scales"].amin(1)).max() > 0.1
+
+
+def test_supersampled_renders_are_the_means_of_larger_ones() -> None:
+    seen: dict[int, list[Tensor]] = {}
+    for factor in (1, 3):
+        steps: list[dict[str, Any]] = []
+        run(small_stage(iterations=1, supersampling=factor), observe=steps.append)
+        seen[factor] = [step["render"].detach() for step in steps]
+        sizes = {step["views"].resolution for step in steps}
+        assert sizes == {16 * factor}
+    plain, averaged = seen[1][0], seen[3][0]
+    assert plain.shape == averaged.shape
+    # The same picture but for the rasteriser's blur, which is a share of a smaller pixel.
+    assert 0.0 < (plain - averaged).norm() / plain.norm() < 0.1

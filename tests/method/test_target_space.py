@@ -1,0 +1,67 @@
+"""Comparing render and target as images: what differs from the prior's own space, and what not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stabledreamer_core.config import Stage, load_config
+from stabledreamer_core.distillation import l2_loss
+from stabledreamer_core.priors import Prior, load_prior
+from stabledreamer_core.target_space import asked_about, comparable, compared
+
+
+@pytest.fixture(scope="module")
+def latent(tiny_sd: Path) -> Prior:
+    return load_prior(str(tiny_sd))
+
+
+def stage_in(space: str) -> Stage:
+    return load_config().stage2.model_copy(update={"target_space": space})
+
+
+def pictures(prior: Prior, seed: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.rand(2, 3, prior.resolution, prior.resolution, generator=random)
+
+
+def test_a_pixel_priors_own_space_is_that_of_images(tiny_if: Path) -> None:
+    prior = load_prior(str(tiny_if))
+    images, x0_hat = pictures(prior, 0), 2 * pictures(prior, 1) - 1
+    own, image = stage_in("prior"), stage_in("image")
+    x = compared(own, prior, images)
+    assert torch.equal(x, compared(image, prior, images))
+    z = asked_about(image, prior, images, x)
+    assert torch.equal(z, asked_about(own, prior, images, x))
+    assert torch.equal(comparable(own, prior, images, z, x0_hat), x0_hat)
+    assert torch.equal(comparable(image, prior, images, z, x0_hat), x0_hat)
+
+
+def test_the_prior_is_asked_about_latents_either_way(latent: Prior) -> None:
+    images = pictures(latent, 2)
+    z = asked_about(stage_in("image"), latent, images, images)
+    assert z.shape[1:] == latent.sample_shape and not z.requires_grad
+    assert torch.equal(z, latent.encode(images).detach())
+
+
+def test_a_prior_that_agrees_pulls_nowhere(latent: Prior) -> None:
+    images = pictures(latent, 3)
+    z = latent.encode(images).detach()
+    stage = stage_in("image")
+    target = comparable(stage, latent, images, z, z)
+    # An autoencoder that is not perfect is no reason to move.
+    assert (latent.decode(z) - images).abs().max() > 0.01
+    torch.testing.assert_close(target, compared(stage, latent, images), atol=1e-6, rtol=0)
+
+
+def test_the_gradient_is_the_decoded_difference_and_passes_no_network(latent: Prior) -> None:
+    images = pictures(latent, 4).requires_grad_()
+    z = latent.encode(images).detach()
+    x0_hat = z + 0.3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(5))
+    stage = stage_in("image")
+    target, weight = comparable(stage, latent, images, z, x0_hat), torch.tensor([0.5, 2.0])
+    loss = l2_loss(compared(stage, latent, images), target, weight).sum()
+    (gradient,) = torch.autograd.grad(loss, images)
+    decoded = latent.decode(z) - latent.decode(x0_hat)
+    expected = 4.0 * weight[:, None, None, None] * decoded  # x = 2 images - 1, twice
+    assert (gradient - expected).norm() < 1e-5 * expected.norm()
