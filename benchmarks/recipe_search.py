@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="objects optimised together")
     parser.add_argument("--keep", action="store_true", help="keep the Gaussians (plys/)")
     parser.add_argument("--stage1", type=Path, help="start stage 2 from a kept recipe's folder")
+    parser.add_argument(
+        "--unscored", action="store_true", help="leave scores to suite_table, which needs no GPU"
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="take no new job after this")
     parser.add_argument("--only", nargs="*", help="names of recipes")
     arguments = parser.parse_args()
@@ -65,7 +68,8 @@ def table(results: list[dict[str, Any]]) -> str:
         mine = [result for result in results if result["recipe"] == recipe]
         cells = [recipe, str(len(mine))]
         for metric in METRICS:
-            values = [r["metrics"][metric] for r in mine if r["metrics"].get(metric) is not None]
+            found = [result.get("metrics", {}).get(metric) for result in mine]
+            values = [value for value in found if value is not None]
             cells.append(f"{sum(values) / len(values):.3f}" if values else "-")
         cells.append(f"{sum(r['seconds'] for r in mine) / len(mine):.1f}")
         lines.append("| " + " | ".join(cells) + " |")
@@ -147,20 +151,18 @@ def _work(
         except queue.Empty:
             return
         try:
-            for result in _dream(batch, arguments.out, arguments.keep, arguments.stage1):
+            for result in _dream(batch, arguments):
                 finished.put(result)
         except Exception:
             print(batch[0], traceback.format_exc(), flush=True)
 
 
-def _dream(
-    jobs: list[dict[str, Any]], out: Path, keep: bool, stage1: Path | None
-) -> list[dict[str, Any]]:
+def _dream(jobs: list[dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Both stages of a batch, the judge's scores after each, and strips of eight views."""
-    from benchmarks.search_scores import doubt, haze
     from stabledreamer_core.gaussians import load_ply, save_ply
-    from stabledreamer_core.metrics import evaluate
     from stabledreamer_core.stage import pick_device, run_stages
+
+    out, stage1 = arguments.out, arguments.stage1
 
     config = recipe_config(jobs[0]["set"])
     device = pick_device(config.device)
@@ -176,21 +178,30 @@ def _dream(
             finished = run_stages(config, number, prompts, seeds, Path(work), scenes)
         scenes = [stage.splats for stage in finished]
         for result, stage in zip(results, finished, strict=True):
-            scores = evaluate(stage.splats, result["prompt"], config.evaluate, device)
-            scores["doubt"] = doubt(stage.splats, result["prompt"], config, device)
-            scores["haze"] = haze(stage.splats, config, device)
-            result |= {"metrics": scores, f"metrics{number}": scores}
+            if not arguments.unscored:
+                scores = _scores(stage.splats, result["prompt"], config, device)
+                result |= {"metrics": scores, f"metrics{number}": scores}
             result["seconds"] += stage.record["seconds"] / len(jobs)
             result[f"loss{number}"] = stage.record["final_loss"]
             result[f"peak_memory_bytes{number}"] = stage.record["peak_memory_bytes"]
             _write_strip(
                 stage.splats, out / result_name(result, "strips", f"-{number}.png"), device
             )
-            if keep:
+            if arguments.keep:
                 path = out / result_name(result, "plys", f"-{number}.ply")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_ply(stage.splats, path)
     return results
+
+
+def _scores(splats: Any, prompt: str, config: Any, device: Any) -> dict[str, Any]:
+    from benchmarks.search_scores import doubt, haze
+    from stabledreamer_core.metrics import evaluate
+
+    scores = evaluate(splats, prompt, config.evaluate, device)
+    scores["doubt"] = doubt(splats, prompt, config, device)
+    scores["haze"] = haze(splats, config, device)
+    return scores
 
 
 def recipe_config(settings: list[str]) -> Any:

@@ -1,12 +1,13 @@
 """The table of a suite: meshes and true geometry for kept assets, means, and spread over seeds.
 
-    python -m benchmarks.recipe_search benchmarks/toybox_suite.yaml --out outputs/suite --keep
+    python -m benchmarks.recipe_search benchmarks/toybox_suite.yaml --out outputs/suite --keep \\
+        --unscored
     python -m benchmarks.suite_table outputs/suite
 
-The first command may run on a machine with a GPU and without open3d. The second one makes every
-kept asset's mesh, measures it against the true one, appends a line an asset to measured.jsonl (and
-starts no asset twice), and prints a Markdown table a recipe: mean over assets, standard deviation
-over the seeds of their means, and the median chamfer distance.
+The first command may run on a machine with a GPU and without open3d. The second one scores every
+kept asset, makes its mesh and measures it against the true one, appends a line an asset to
+measured.jsonl (and starts no asset twice), and prints a Markdown table a recipe: mean over assets,
+standard deviation over the seeds of their means, and the median.
 """
 
 import argparse
@@ -71,6 +72,7 @@ def _measure(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
     import torch
 
     from benchmarks.recipe_search import recipe_config
+    from benchmarks.search_scores import doubt, haze
     from stabledreamer_core.gaussians import load_ply
     from stabledreamer_core.mesh import write_mesh
     from stabledreamer_core.metrics import evaluate
@@ -84,7 +86,9 @@ def _measure(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
         mesh = Path(folder) / "mesh.glb"
         write_mesh(splats, config.mesh, mesh, device)
         figures = evaluate(splats, result["prompt"], config.evaluate, device, mesh)
-    return {**result, "metrics": result["metrics"] | figures}
+        figures["doubt"] = doubt(splats, result["prompt"], config, device)
+        figures["haze"] = haze(splats, config, device)
+    return {**result, "metrics": result.get("metrics", {}) | figures}
 
 
 def _values(results: list[dict[str, Any]], metric: str) -> list[float]:

@@ -95,7 +95,11 @@ def _restore_target(
     if not kept:
         return None
     views = Views(
-        kept["azimuth_deg"], kept["elevation_deg"], kept["viewmats"], kept["Ks"], stage.render_resolution
+        kept["azimuth_deg"],
+        kept["elevation_deg"],
+        kept["viewmats"],
+        kept["Ks"],
+        stage.render_resolution,
     )
     return Target(views, kept["backgrounds"], kept["timesteps"], kept["weight"], kept["wanted"])
 
