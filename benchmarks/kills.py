@@ -223,8 +223,8 @@ def kill(trial: Trial, dream: Dream, moment: Moment, delay_s: float) -> str | No
         dream.process.wait(DYING_S)
     code, text = dream.process.poll(), dream.text()
     told = code == 130 and "go on with: " in text and "Traceback" not in text
-    # Before the program is there to catch it, a signal ends Python; by the end it may be done.
-    fair = code == -moment.how and (moment.how == signal.SIGKILL or hit == "start")
+    # Before the program is there to catch it, and after, a signal ends Python itself.
+    fair = code == -moment.how and (moment.how == signal.SIGKILL or hit in ("start", "end"))
     if not (told or fair or (code == 0 and hit in ORDER[-2:])):
         trial.wrong.append(f"exit code {code} after {moment.how.name} in {hit}: {dream.log}")
     for child in psutil.wait_procs(family, timeout=10.0)[1]:
