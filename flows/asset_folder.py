@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from flows.leftovers import remove_leftovers
 from stabledreamer_core import run_record
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
@@ -41,6 +42,8 @@ def slug(prompt: str) -> str:
 def claimed(out: Path, prompt: str, seed: int) -> Iterator[None]:
     """Make the folder this prompt's and nobody else's for the time of the block.
 
+    What a killed run was writing is removed.
+
     Raises:
         UserError: it cannot be written, holds something else, or another run works in it.
     """
@@ -57,6 +60,7 @@ def claimed(out: Path, prompt: str, seed: int) -> Iterator[None]:
             file.truncate(0)
             file.write(json.dumps({"prompt": prompt, "seed": seed}))
             file.flush()
+        remove_leftovers(out)
         yield
 
 
