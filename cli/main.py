@@ -6,15 +6,14 @@ Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 ours, 130 inter
 import argparse
 import errno
 import os
-import signal
 import sys
 import traceback
 import warnings
 from typing import Any, NoReturn
 
-from cli import debug, doctor, dream, evaluate, serve, suite, view
 from cli.program import command
 from stabledreamer_core.errors import UserError
+from tasks import stopping
 
 EXAMPLES = """\
 examples:
@@ -25,6 +24,7 @@ examples:
   stabledreamer doctor
 """
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+AGAIN = "free some space and run the same command again"
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,29 +36,41 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    warnings.showwarning = _warn
+    """Run one subcommand; returns the exit code. A stop ends the process with 130."""
+    with stopping.heeded(_say_how_to_go_on) as watch:
+        warnings.showwarning = _warn
+        try:
+            code = _run(arguments, watch)
+        except UserError as error:
+            code = _mistake(str(error))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        except OSError as error:
+            full = error.errno in FULL_DISK
+            code = _mistake(f"the disk is full; {AGAIN}") if full else _fault()
+        except Exception:
+            code = _fault()
+        if code:  # such as a suite's, in which assets failed: perhaps of the stop
+            stopping.check()
+        return code
+
+
+def _run(arguments: list[str] | None, watch: stopping.Watch) -> int:
     try:
         parsed = build_parser().parse_args(arguments)
+        watch.patience_s = getattr(parsed, "patience_s", watch.patience_s)
         return int(parsed.run(parsed))
-    except UserError as error:
-        return _mistake(str(error))
-    except KeyboardInterrupt:
-        _interrupted()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            return _mistake("the disk is full; free some space and run the same command again")
-        return _fault()
-    except Exception:
-        return _fault()
+    except BaseException:
+        stopping.check()  # whatever others made of the stop, it is no error
+        raise
 
 
 def build_parser() -> Parser:
     """The parser with all subcommands."""
+    # Not before a stop can be heeded: they take a quarter of a second.
+    from cli import debug, doctor, dream, evaluate, serve, suite, view
+
     parser = Parser(
         prog="stabledreamer",
         description="A sentence becomes a 3D asset.",
@@ -89,12 +101,6 @@ def _fault() -> int:
     return 1
 
 
-def _interrupted() -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut this line short
+def _say_how_to_go_on() -> None:
     again = command(*sys.argv[1:])
     print(f"\ninterrupted; nothing is lost, go on with: {again}", file=sys.stderr, flush=True)
-    os._exit(130)  # tearing down torch and Prefect takes seconds that nobody wants to wait
-
-
-def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt

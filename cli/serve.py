@@ -17,6 +17,7 @@ examples:
   .venv/bin/prefect deployment run 'dream/local' -p prompt="a red bear" --watch
   stabledreamer stop
 """
+PATIENCE_S = 120.0  # after Ctrl-C: what was started must be ended, and that takes its time
 
 
 def add_parser(subparsers: Any) -> None:
@@ -32,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--port", type=int, metavar="N", help="default 4200")
     parser.add_argument("--limit", type=int, default=1, metavar="N", help="runs at once, default 1")
     parser.add_argument("--stop", action="store_true", help="as `stabledreamer stop`")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, patience_s=PATIENCE_S)
 
     parser = subparsers.add_parser(
         "stop",
@@ -40,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         description="End server, worker and runs. A run that is cut short goes on where it was "
         "when it is started again.",
     )
-    parser.set_defaults(run=stop)
+    parser.set_defaults(run=stop, patience_s=PATIENCE_S)
 
 
 def run(args: argparse.Namespace) -> int:

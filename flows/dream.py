@@ -14,6 +14,7 @@ from flows.checks import prepare
 from flows.threads import settle_threads
 from stabledreamer_core import run_record
 from stabledreamer_core.keys import STEPS, step_key
+from tasks import stopping
 from tasks.artifacts import logger, publish_asset
 from tasks.checkpoint import checkpoint
 from tasks.evaluate import evaluate
@@ -87,6 +88,7 @@ def dream(
 
         # 5. How good it is, and the page that shows it all.
         take("evaluate", job, steps, evaluate)
+        stopping.check()
         record = report(job, steps)
     publish_asset(job.out, record)
     return record
@@ -94,6 +96,7 @@ def dream(
 
 def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *arguments: int) -> None:
     """Take one step, unless its result is known and its files are still what they were."""
+    stopping.check()
     files = {path: sha256 for step in steps.values() for path, sha256 in step["files"].items()}
     key = step_key(name, job.config, job.prompt, job.seed, files)
     settings = {section: getattr(job.config, section) for section in STEPS[name].settings}

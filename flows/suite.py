@@ -19,6 +19,7 @@ from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import DELAYS_S, RETRIES, worth_retrying
 from stabledreamer_core.files import atomic_write
+from tasks import stopping
 
 Outcome = dict[str, Any]
 
@@ -147,6 +148,7 @@ def _outcome(result: Result) -> Outcome:
     try:
         return result() or {}
     except Exception as error:
+        stopping.check()  # it may come of the stop
         return {"error": " ".join(str(error).split()) or type(error).__name__}
 
 

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 from prefect import Task
 
 from stabledreamer_core.run_record import hash_files, jsonable
+from tasks import stopping
 from tasks.job import Job
 
 Manifest = dict[str, Any]
@@ -35,5 +36,10 @@ def cached_task(
 
 
 def manifest(job: Job, paths: tuple[str, ...], facts: dict[str, Any] | None = None) -> Manifest:
-    """The manifest of a step that wrote `paths` in the asset folder."""
+    """The manifest of a step that wrote `paths` in the asset folder.
+
+    A step in which a stop got lost is not kept: a library that caught it may have done without
+    something, as trimesh does without modules whose import fails.
+    """
+    stopping.check()
     return {"files": hash_files(job.out, paths), "facts": jsonable(facts or {})}

@@ -11,6 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from tqdm import tqdm
 
 from stabledreamer_core.optimize import Progress
+from tasks import stopping
 from tasks.artifacts import artifact_key, best_effort
 from tasks.job import Job
 from tasks.log_lines import log_progress
@@ -22,7 +23,7 @@ Update = Callable[[Progress], None]
 
 @contextmanager
 def stage_progress(job: Job, number: int) -> Iterator[Update]:
-    """Yield a callback for `run_stage` that shows how far stage 1 or 2 is."""
+    """Yield a callback for `run_stage` that shows how far stage 1 or 2 is, and heeds stops."""
     title = f"stage {number}"
     iterations = (job.config.stage1, job.config.stage2)[number - 1].iterations
     key = f"{artifact_key(job.out)}-stage-{number}"
@@ -33,6 +34,7 @@ def stage_progress(job: Job, number: int) -> Iterator[Update]:
             draw(progress)
             publish(progress)
             log(progress)
+            stopping.check()
 
         yield update
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,24 @@ PROMPT = "a red bear"
 COMMAND = Path(sys.executable).with_name("stabledreamer")
 ITERATIONS = {"stage1": 24, "stage2": 16}
 OVERRIDES = [f"{stage}.iterations={count}" for stage, count in ITERATIONS.items()]
+# The command, with a stop that gets lost while `module.function` runs.
+LOSING = """
+import contextlib, importlib, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+module, name = importlib.import_module(sys.argv.pop(1)), sys.argv.pop(1)
+real = getattr(module, name)
+
+def losing(*arguments):
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(getattr(signal, how))
+    return real(*arguments)
+
+how = sys.argv.pop(1)
+setattr(module, name, losing)
+from cli.main import main
+sys.exit(main())
+"""
 COMPARED = (STAGE1, STAGE2, "gaussians.ply", "preview.png", "mesh.glb")
 
 
@@ -28,11 +47,11 @@ def reference(make, tmp_path_factory) -> Path:
     return out
 
 
-def start(params: Path, out: Path) -> subprocess.Popen:
+def start(params: Path, out: Path, program: tuple = (COMMAND,)) -> subprocess.Popen:
     """The command a user would give, in a process group of its own."""
     settings = [option for override in OVERRIDES for option in ("--set", override)]
     return subprocess.Popen(
-        [COMMAND, "dream", PROMPT, "--params", params, "--out", out, *settings],
+        [*program, "dream", PROMPT, "--params", params, "--out", out, *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,6 +124,30 @@ def test_interrupted_says_how_to_go_on_and_goes_on(reference, params, make, tmp_
     assert str(out) in last
     make(out, overrides=OVERRIDES)
     assert_same(out, reference)
+
+
+def test_a_step_in_which_a_stop_got_lost_is_made_again(reference, params, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(tmp_path / "finished"))
+    out = tmp_path / "asset"
+    losing = (sys.executable, "-c", LOSING, "stabledreamer_core.mesh", "write_mesh", "SIGTERM")
+    process = start(params, out, losing)
+    text, errors = process.communicate()
+    assert process.returncode == 130 and "go on with: " in errors, errors
+    assert "  preview " in text and "  mesh " not in text
+    process = start(params, out)
+    text, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert re.search("  preview +kept", text) and re.search(r"  mesh +\d", text)
+    assert_same(out, reference)
+
+
+def test_a_stop_that_gets_lost_in_a_stage_is_heeded_at_its_next_step(params, tmp_path):
+    out = tmp_path / "asset"
+    losing = (sys.executable, "-c", LOSING, "tasks.optimize", "run_stage", "SIGINT")
+    process = start(params, out, losing)
+    _, errors = process.communicate()
+    assert process.returncode == 130 and "go on with: " in errors, errors
+    assert not reached(out, "stage1", 2)() and not (out / STAGE1).exists()
 
 
 @pytest.mark.slow
