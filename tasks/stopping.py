@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,11 +103,18 @@ def heeded(last_words: Callable[[], None]) -> Iterator[Watch]:
         last_words: called before the process ends, in any thread.
     """
     watch = Watch(last_words)
+    tell_before = sys.unraisablehook
+
+    def tell(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not asked():  # else it is the stop that Python drops here, and `check` will raise it
+            tell_before(unraisable)
+
     found = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: one for number, one in found.items() if one is not signal.SIG_IGN}
     descriptor_before = watch.begin()
     _watches.append(watch)
     try:
+        sys.unraisablehook = tell
         for number in before:
             signal.signal(number, watch.handle)
         yield watch
@@ -115,6 +123,7 @@ def heeded(last_words: Callable[[], None]) -> Iterator[Watch]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = tell_before
         _watches.remove(watch)
         watch.stop(descriptor_before)
 

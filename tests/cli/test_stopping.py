@@ -73,8 +73,7 @@ def run(how: str, body: str, patience_s: float = 0.0) -> tuple[int, str, str, fl
 
 def assert_stopped(code: int, errors: str) -> None:
     assert code == 130, errors
-    assert errors.count("go on with: ") == 1
-    assert "report the lines above" not in errors and "error:" not in errors
+    assert errors.startswith("\ninterrupted; ") and errors.count("\n") == 2, errors
 
 
 @BOTH
@@ -107,13 +106,18 @@ def test_what_others_make_of_a_stop_is_a_stop(outcome, how):
     body = f"try:\n    send()\nexcept BaseException:\n    {outcome}"
     code, _, errors, _ = run(how, body)
     assert_stopped(code, errors)
-    assert "Traceback" not in errors
 
 
 def test_without_a_stop_an_error_stays_one():
     code, _, errors, _ = run("SIGINT", "raise RuntimeError('of their own')")
     assert code == 1
     assert "Traceback" in errors and "report the lines above" in errors
+
+
+def test_without_a_stop_what_python_drops_is_told():
+    body = "class Thing:\n    def __del__(self): raise ValueError\nThing()\nreturn 0"
+    code, _, errors, _ = run("SIGINT", body)
+    assert code == 0 and "Exception ignored" in errors
 
 
 def test_a_second_sigterm_cuts_no_clean_up_short():
@@ -127,14 +131,14 @@ finally:
 """
     code, out, errors, _ = run("SIGTERM", body)
     assert_stopped(code, errors)
-    assert out == "cleaned up\n" and "Traceback" not in errors
+    assert out == "cleaned up\n"
 
 
 def test_a_second_ctrl_c_ends_at_once():
     body = "try:\n    send()\nfinally:\n    send()\n    go_on()"
     code, _, errors, seconds = run("SIGINT", body)
     assert_stopped(code, errors)
-    assert seconds < 8.0 and "Traceback" not in errors
+    assert seconds < 8.0
 
 
 def test_a_sigterm_that_prefect_takes_is_heeded_too():
@@ -185,10 +189,12 @@ def test_another_signal_is_no_stop():
 
 
 def test_afterwards_all_is_as_it_was():
+    hook = sys.unraisablehook
     handlers = [signal.getsignal(number) for number in stopping.SIGNALS]
     with stopping.heeded(os.abort) as watch:
         assert [signal.getsignal(n) for n in stopping.SIGNALS] == [watch.handle] * 2
     assert [signal.getsignal(number) for number in stopping.SIGNALS] == handlers
     assert signal.set_wakeup_fd(-1) == -1
+    assert sys.unraisablehook is hook
     assert not stopping.asked()
     stopping.check()
