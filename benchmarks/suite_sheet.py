@@ -1,7 +1,7 @@
 """A contact sheet of kept assets, eight views each, in the order of the prompt file.
 
-    python -m benchmarks.recipe_search benchmarks/toybox_suite.yaml --out outputs/suite --batch 40 \\
-        --keep --unscored --only default
+    python -m benchmarks.recipe_search benchmarks/toybox_suite.yaml --out outputs/suite \\
+        --batch 40 --keep --unscored --only default
     python -m benchmarks.suite_sheet outputs/suite docs/images/suite.png
 
 Nothing is chosen: the first `--count` prompts of `--recipe`, seed `--seed`, worst and best alike.
