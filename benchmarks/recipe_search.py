@@ -2,12 +2,13 @@
 
     python -m benchmarks.recipe_search benchmarks/recipe_search.yaml --out outputs/search --batch 20
 
-The YAML file lists `prompts` (or names a prompt file), `seeds` and `recipes` (a name and a list of
-params files and `a.b=c` overrides, laid over params.yaml). Objects of one recipe are optimised in
-batches by the ordinary stage code; workers take batches from a queue, results.jsonl grows by one
-line an object, and a run that is started again does only what is missing. At the end (and at
---minutes) it prints a table and writes one contact sheet a recipe. With --keep the Gaussians stay,
-as PLY files; --stage1 OUT/plys/RECIPE starts stage 2 from such files of the same prompts and seeds.
+The YAML file lists `prompts` (or names a prompt file), `seeds` and `recipes`: a name and a list of
+params files and `a.b=c` overrides, laid over params.yaml and over the overrides of `base`, if given.
+Objects of one recipe are optimised in batches by the ordinary stage code; workers take batches from
+a queue, results.jsonl grows by one line an object, and a run that is started again does only what is
+missing. At the end (and at --minutes) it prints a table and writes one contact sheet a recipe. With
+--keep the Gaussians stay, as PLY files; --stage1 OUT/plys/RECIPE starts stage 2 from such files of
+the same prompts and seeds.
 """
 
 import argparse
@@ -77,11 +78,11 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def _jobs(search: dict[str, Any], only: list[str] | None) -> list[dict[str, Any]]:
-    prompts = search["prompts"]
+    prompts, base = search["prompts"], search.get("base", [])
     if isinstance(prompts, str):
         prompts = yaml.safe_load(Path(prompts).read_text())["prompts"]
     return [
-        {"recipe": name, "set": overrides, "prompt": prompt, "seed": seed}
+        {"recipe": name, "set": [*base, *overrides], "prompt": prompt, "seed": seed}
         for name, overrides in search["recipes"].items()
         if not only or name in only
         for seed in search["seeds"]
