@@ -3,9 +3,9 @@
     python -m benchmarks.recipe_search benchmarks/recipe_search.yaml --out outputs/search --batch 20
 
 The YAML file lists `prompts` (or names a prompt file), `seeds` and `recipes`: a name and a list of
-params files and `a.b=c` overrides, laid over params.yaml and over the overrides of `base`, if given.
+params files and `a.b=c` overrides, laid over params.yaml and over the overrides of `base`, if any.
 Objects of one recipe are optimised in batches by the ordinary stage code; workers take batches from
-a queue, results.jsonl grows by one line an object, and a run that is started again does only what is
+a queue, results.jsonl grows by one line an object, and a run started again does only what is
 missing. At the end (and at --minutes) it prints a table and writes one contact sheet a recipe. With
 --keep the Gaussians stay, as PLY files; --stage1 OUT/plys/RECIPE starts stage 2 from such files of
 the same prompts and seeds.
