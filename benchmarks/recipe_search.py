@@ -221,17 +221,10 @@ def result_name(job: dict[str, Any], folder: str, ending: str) -> str:
 
 
 def _write_strip(splats: Any, path: Path, device: Any) -> None:
-    import imageio.v3 as imageio
-    import torch
+    from benchmarks.suite_sheet import strip
 
-    from stabledreamer_core.cameras import around
-    from stabledreamer_core.rendering import render_chunks, to_bytes
-
-    views = around(8, 15.0, 3.2, 40.0, 96)
-    renders = torch.cat([r for r, _ in render_chunks(splats, views, (0.6, 0.6, 0.6), device)])
-    strip = to_bytes(renders).permute(1, 0, 2, 3).reshape(96, 8 * 96, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(path, strip.cpu().numpy())
+    strip(splats, 96, device).save(path)
 
 
 def _sheets(results: list[dict[str, Any]], out: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.recipe_search import result_name
 from stabledreamer_core.cameras import around
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.gaussians import load_ply
+from stabledreamer_core.gaussians import Splats, load_ply
 from stabledreamer_core.rendering import render_chunks, to_bytes
 
 VIEWS, CAPTION = 8, 16
@@ -42,19 +42,19 @@ def main() -> None:
     strips = []
     for result in results:
         plys = [arguments.out / result_name(result, "plys", f"-{stage}.ply") for stage in (2, 1)]
-        strips.append(strip(next(ply for ply in plys if ply.exists()), arguments.tile))
+        splats = load_ply(next(ply for ply in plys if ply.exists()))
+        strips.append(strip(splats, arguments.tile, torch.device("cpu")))
     sheet = arrange(strips, [result["prompt"] for result in results], arguments.columns)
     with atomic_write(arguments.sheet) as temporary:
         sheet.save(temporary, format="png", optimize=True)
 
 
-def strip(ply: Path, tile: int) -> Image.Image:
+def strip(splats: Splats, tile: int, device: torch.device) -> Image.Image:
     """Eight views side by side, the first from the front, at the elevation the judge looks from."""
     views = around(VIEWS, 15.0, 3.2, 40.0, tile)
-    device = torch.device("cpu")
-    pictures = torch.cat([p for p, _ in render_chunks(load_ply(ply), views, GREY, device)])
+    pictures = torch.cat([p for p, _ in render_chunks(splats, views, GREY, device)])
     rows = to_bytes(pictures).permute(1, 0, 2, 3).reshape(tile, VIEWS * tile, 3)
-    return Image.fromarray(rows.numpy())
+    return Image.fromarray(rows.cpu().numpy())
 
 
 def arrange(strips: list[Image.Image], captions: list[str], columns: int) -> Image.Image:
