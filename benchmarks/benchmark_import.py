@@ -3,13 +3,12 @@
     python -m benchmarks.benchmark_import outputs/search
     dvc commit -f benchmarks/gpu/dvc.yaml
 
-The folder is what one run of recipe_search over all of benchmarks/benchmark-gpu.yaml left there
-with --keep, and perhaps suite_table's measured.jsonl. Pictures stay where they are.
+The folder has the results.jsonl of recipe_search over all of benchmarks/benchmark-gpu.yaml, and
+suite_table's measured.jsonl. Gaussians and pictures stay where they are.
 """
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 from benchmarks.benchmark_rows import GPU, GPU_OUT, read_settings
@@ -29,16 +28,12 @@ def main() -> None:
 
 
 def bring(folder: Path, variant: str, out: Path = GPU_OUT) -> int:
-    """Copy one variant's results, Gaussians and measurements; returns how many results it has."""
+    """Copy one variant's results and measurements; returns how many results it has."""
     lines = _lines(folder / "results.jsonl", variant)
     _write(out / variant / "results.jsonl", lines)
     measured = _lines(folder / "measured.jsonl", variant)
     if measured:
         _write(out / "measured" / f"{variant}.jsonl", measured)
-    kept, target = folder / "plys" / variant, out / variant / "plys" / variant
-    if kept.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(kept, target)
     return len(lines)
 
 

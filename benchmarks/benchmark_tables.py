@@ -88,7 +88,7 @@ def markdown(summary: Summary) -> str:
         _table(
             ["variant", "n", *named],
             [
-                [variant, _count(figures), *(_spread(figures.get(m)) for m in BEST)]
+                [variant, _count(figures), *(_spread(m, figures.get(m)) for m in BEST)]
                 for variant, figures in summary["variants"].items()
             ],
         ),
@@ -103,7 +103,7 @@ def markdown(summary: Summary) -> str:
                     [
                         claim["claim"],
                         f"{claim['ours']} - {claim['other']}",
-                        *(_short(claim["metrics"].get(m)) for m in BEST),
+                        *(_short(m, claim["metrics"].get(m)) for m in BEST),
                     ]
                     for claim in summary["claims"]
                 ],
@@ -124,28 +124,35 @@ def markdown(summary: Summary) -> str:
 
 
 def _claim_row(metric: str, found: dict[str, Any]) -> list[str]:
-    difference = f"{found['difference']:+.3f}"
-    if found["low"] is not None:
-        difference += f" ({found['low']:+.3f} to {found['high']:+.3f})"
-    means = [f"{found['ours']:.3f}", f"{found['other']:.3f}"]
-    return [f"{metric} ({BEST[metric]:.0f})", *means, difference, f"{found['p']:.3f}", found["n"]]
+    low, high = found["low"], found["high"]
+    difference = _digits(metric, found["difference"], "+")
+    if low is not None:
+        difference += f" ({_digits(metric, low, '+')} to {_digits(metric, high, '+')})"
+    means = [_digits(metric, found[side]) for side in ("ours", "other")]
+    return [f"{metric} ({BEST[metric]:.0f})", *means, difference, f"{found['p']:.4f}", found["n"]]
 
 
-def _short(found: dict[str, Any] | None) -> str:
+def _short(metric: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
-    text = f"{found['difference']:+.3f} ({found['p']:.3f})"
+    text = f"{_digits(metric, found['difference'], '+')} ({found['p']:.4f})"
     return f"**{text}**" if found["p"] < 0.05 else text
+
+
+def _digits(metric: str, value: float, sign: str = "") -> str:
+    """To a thousandth; distances, of which a hundredth is much, to a tenth of that."""
+    return f"{value:{sign}.{4 if metric == 'chamfer' else 3}f}"
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _spread(found: dict[str, Any] | None) -> str:
+def _spread(metric: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
-    return f"{found['mean']:.3f}" + ("" if found["spread"] is None else f" ± {found['spread']:.3f}")
+    mean, spread = _digits(metric, found["mean"]), found["spread"]
+    return mean if spread is None else f"{mean} ± {_digits(metric, spread)}"
 
 
 def _count(figures: dict[str, Any]) -> int:

@@ -32,10 +32,9 @@ def test_small_pipeline():
 
 def test_gpu_pipeline():
     found = stages("benchmarks/gpu/dvc.yaml")
-    optimise = {f"optimise@{name}" for name in GPU["ablations"]}
-    optimise |= {f"optimise-peer@{name}" for name in GPU["peers"]}
-    measure = {f"measure@{name}" for name in GPU["recipes"]}
-    assert set(found) == {*optimise, *measure, "nerf", "summary"}
+    variants = {f"variant@{name}" for name in GPU["ablations"]}
+    variants |= {f"peer@{name}" for name in GPU["peers"]}
+    assert set(found) == {*variants, "nerf", "summary"}
 
 
 def test_the_matrix_names_what_there_is():
