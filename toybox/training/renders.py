@@ -8,6 +8,7 @@ from torch import Tensor
 from toybox.render import render
 from toybox.scenes import Batch, Sampler
 from toybox.training.settings import Training
+from toybox.translucent import render_translucent
 
 Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Batch]]
 
@@ -22,8 +23,13 @@ def renders(settings: Training, device: torch.device, split: str = "train") -> D
         device, shape_seed=settings.shape_seed, variations=settings.variations, split=split
     )
 
+    density, samples = settings.jelly_density, settings.samples_per_axis
+
     def draw(count: int, resolution: int, generator: torch.Generator) -> tuple[Tensor, Batch]:
         batch = sampler.sample(count, generator)
-        return render(batch, resolution, samples=settings.samples_per_axis), batch
+        if density:
+            jelly = render_translucent(batch, resolution, density, samples=samples)
+            return jelly.images, batch
+        return render(batch, resolution, samples=samples), batch
 
     return draw

@@ -188,6 +188,8 @@ class Training(Section):
     """Shapes a category in the bank."""
     samples_per_axis: int = Count
     """Rays a pixel of the training renders, per axis."""
+    jelly_density: float = Field(ge=0.0)
+    """Optical depth a unit of length of toys made of clear jelly; 0 for solid ones."""
     captions: Captions
     """How captions are drawn."""
     pixel: Pixel
