@@ -8,6 +8,8 @@ from torch import Tensor
 from stabledreamer_core.cameras import Views
 from toybox.scenes import Batch
 
+Scenes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Renders:
@@ -28,9 +30,22 @@ def render(batch: Batch, resolution: int, *, samples: int = 2) -> Tensor:
 
 def render_with_alpha(batch: Batch, resolution: int, *, samples: int = 2) -> Renders:
     """As `render`, with the coverage of each pixel."""
+    arguments, renders = prepared(batch, resolution)
+    if renders.images.is_cuda:
+        from toybox.render_cuda import render_cuda
+
+        render_cuda(*arguments, samples, renders.images, renders.alpha)
+    else:
+        from toybox.render_kernels import fill_images
+
+        arrays = (tensor.numpy() for tensor in arguments)
+        fill_images(*arrays, samples, renders.images.numpy(), renders.alpha.numpy())
+    return renders
+
+
+def prepared(batch: Batch, resolution: int) -> tuple[Scenes, Renders]:
+    """What the tracers read of a batch (see render_kernels.fill_images), and what they fill."""
     device, count = batch.azimuth_deg.device, len(batch)
-    images = torch.empty(count, 3, resolution, resolution, device=device)
-    alpha = torch.empty(count, 1, resolution, resolution, device=device)
     arguments = (
         batch.rows,
         batch.slots,
@@ -40,16 +55,9 @@ def render_with_alpha(batch: Batch, resolution: int, *, samples: int = 2) -> Ren
         pack_cameras(batch.views(resolution)),
         batch.background.contiguous(),
     )
-    if device.type == "cuda":
-        from toybox.render_cuda import render_cuda
-
-        render_cuda(*arguments, samples, images, alpha)
-    else:
-        from toybox.render_kernels import fill_images
-
-        arrays = (tensor.numpy() for tensor in arguments)
-        fill_images(*arrays, samples, images.numpy(), alpha.numpy())
-    return Renders(images, alpha)
+    images = torch.empty(count, 3, resolution, resolution, device=device)
+    alpha = torch.empty(count, 1, resolution, resolution, device=device)
+    return arguments, Renders(images, alpha)
 
 
 def pack_cameras(views: Views) -> Tensor:

@@ -15,11 +15,9 @@ As in render.py, one source is compiled for the CPU and for CUDA.
 from math import exp, sqrt
 
 import numpy as np
-import torch
 from numba import prange
-from torch import Tensor
 
-from toybox.render import Renders, pack_cameras
+from toybox.render import Renders, prepared
 from toybox.render_kernels import HALF, ONE, TWO, ZERO, device_function, distance, over_the_cores
 from toybox.scenes import Batch
 
@@ -35,26 +33,15 @@ def render_translucent(
         density: optical depth of a length of 1: a part .3 thick lets exp(-.3 density) through.
         samples: rays a side of a pixel.
     """
-    device, count = batch.azimuth_deg.device, len(batch)
-    images = torch.empty(count, 3, resolution, resolution, device=device)
-    alpha = torch.empty(count, 1, resolution, resolution, device=device)
-    tensors: list[Tensor] = [
-        batch.rows,
-        batch.slots,
-        batch.counts,
-        batch.geometry,
-        batch.palettes.contiguous(),
-        pack_cameras(batch.views(resolution)),
-        batch.background.contiguous(),
-    ]
-    if device.type == "cuda":
+    arguments, renders = prepared(batch, resolution)
+    if renders.images.is_cuda:
         from toybox.translucent_cuda import fill_cuda
 
-        fill_cuda(tensors, density, samples, images, alpha)
+        fill_cuda(*arguments, density, samples, renders.images, renders.alpha)
     else:
-        arrays = [tensor.numpy() for tensor in tensors]
-        fill(*arrays, np.float32(density), samples, images.numpy(), alpha.numpy())
-    return Renders(images, alpha)
+        arrays = (tensor.numpy() for tensor in arguments)
+        fill(*arrays, np.float32(density), samples, renders.images.numpy(), renders.alpha.numpy())
+    return renders
 
 
 @device_function

@@ -1,9 +1,10 @@
 """Jelly toys on CUDA: a thread a pixel. Import only where there is CUDA (see render_cuda.py)."""
 
+from typing import Any
+
 import numba.cuda
 import numpy as np
 import torch
-from torch import Tensor
 
 from toybox import render_cuda
 from toybox.render_kernels import MATH, ONE
@@ -42,15 +43,12 @@ def _kernel(  # type: ignore[no-untyped-def]
     alphas[n, 0, i, j] = covered
 
 
-def fill_cuda(
-    tensors: list[Tensor], density: float, samples: int, images: Tensor, alphas: Tensor
-) -> None:
+def fill_cuda(*arguments: Any) -> None:
     """As translucent.fill, on contiguous CUDA tensors and torch's current stream."""
+    *tensors, density, samples, images, alphas = arguments
     stream = cuda.external_stream(torch.cuda.current_stream(images.device).cuda_stream)
     with torch.cuda.device(images.device):
-        arguments = [cuda.as_cuda_array(tensor, sync=False) for tensor in tensors]
+        inputs = [cuda.as_cuda_array(tensor, sync=False) for tensor in tensors]
         outputs = [cuda.as_cuda_array(tensor, sync=False) for tensor in (images, alphas)]
         blocks = -(-images.shape[0] * images.shape[2] ** 2 // THREADS)
-        _kernel[blocks, THREADS, stream](
-            *arguments, np.float32(density), np.int32(samples), *outputs
-        )
+        _kernel[blocks, THREADS, stream](*inputs, np.float32(density), np.int32(samples), *outputs)
