@@ -18,6 +18,7 @@ the same toy solid.
 import argparse
 import json
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -69,15 +70,36 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12, help="the first so many prompts")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--workers", type=int, default=1, help="NeRFs at once")
+    parser.add_argument("--workers", type=int, default=1, help="NeRFs at once, on each GPU")
     parser.add_argument("--out", type=Path, default=Path("outputs/jelly"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     prompts = read_prompts(arguments.prompts)[0][: arguments.count]
     jobs = [(prompt, seed) for seed in arguments.seeds for prompt in prompts]
-    rows = [row for variant in (references, gaussians, nerfs) for row in variant(arguments, jobs)]
-    (arguments.out / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
-    print(table(rows))
+    for measure in (references, gaussians, nerfs):
+        for found in measure(arguments, jobs):
+            with open(results_file(arguments), "a") as log:
+                log.write(json.dumps(found) + "\n")
+    print(table(results(arguments)))
+
+
+def results_file(arguments: argparse.Namespace) -> Path:
+    """A line an asset; a run started again does what is missing."""
+    return Path(arguments.out) / "results.jsonl"
+
+
+def results(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """What has been measured so far."""
+    file = results_file(arguments)
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def missing(arguments: argparse.Namespace, variant: str, jobs: list[Job]) -> list[Job]:
+    """The jobs that have no result of this variant."""
+    found = [
+        (one["prompt"], one["seed"]) for one in results(arguments) if one["variant"] == variant
+    ]
+    return [job for job in jobs if job not in found]
 
 
 def settings(arguments: argparse.Namespace, *more: str) -> Config:
@@ -89,8 +111,11 @@ def settings(arguments: argparse.Namespace, *more: str) -> Config:
 
 def gaussians(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
     """Every variant's assets, in one batch each."""
-    prompts, seeds = [prompt for prompt, _ in jobs], [seed for _, seed in jobs]
     for variant, overrides in VARIANTS.items():
+        todo = missing(arguments, variant, jobs)
+        if not todo:
+            continue
+        prompts, seeds = [prompt for prompt, _ in todo], [seed for _, seed in todo]
         config = settings(arguments, *overrides)
         scenes, began = None, time.monotonic()
         for number in (1, 2):
@@ -98,8 +123,8 @@ def gaussians(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[s
                 done = run_stages(config, number, prompts, seeds, Path(work), scenes)
             scenes = [stage.splats for stage in done]
         assert scenes is not None
-        seconds = (time.monotonic() - began) / len(jobs)
-        for (prompt, seed), splats in zip(jobs, scenes, strict=True):
+        seconds = (time.monotonic() - began) / len(todo)
+        for (prompt, seed), splats in zip(todo, scenes, strict=True):
             name = f"{prompt} {seed} {variant}.ply".replace(" ", "-").replace(",", "")
             save_ply(splats, arguments.out / name)
             camera = asset_camera(splats, config.evaluate.elevation_deg, pick_device(config.device))
@@ -107,9 +132,20 @@ def gaussians(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[s
 
 
 def nerfs(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
-    """A NeRF for each, some at once."""
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        yield from pool.imap(_nerf, [(arguments, *job) for job in jobs])
+    """A NeRF for each, some at once on every GPU."""
+    gpus = max(1, torch.cuda.device_count())
+    context = multiprocessing.get_context("spawn")
+    turns = context.Queue()
+    for turn in range(gpus * arguments.workers):
+        turns.put(turn % gpus)
+    todo = [(arguments, *job) for job in missing(arguments, "nerf", jobs)]
+    with context.Pool(gpus * arguments.workers, _take_gpu, (turns,)) as pool:
+        yield from pool.imap_unordered(_nerf, todo)
+
+
+def _take_gpu(turns: Any) -> None:
+    """Show this process one GPU; CUDA reads that when it is first used."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(turns.get())
 
 
 def _nerf(job: tuple[argparse.Namespace, str, int]) -> dict[str, Any]:
@@ -128,7 +164,7 @@ def _nerf(job: tuple[argparse.Namespace, str, int]) -> dict[str, Any]:
 def references(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
     """What another shape of the toy would get, and the toy of this shape if it were solid."""
     elevation_deg = settings(arguments).evaluate.elevation_deg
-    for prompt, seed in jobs:
+    for prompt, seed in missing(arguments, "solid", jobs):
         toy, density = _toy(prompt), arguments.density
         another = jelly_camera(toy, density, elevation_deg, variation_seed=1 + seed)
         yield row("another", prompt, seed, density, another, 0.0)

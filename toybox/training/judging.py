@@ -74,7 +74,7 @@ def train_judge(
         replace_folder(folder, lambda new: _save(average, judge, labels, new))
         record_training(folder, "judge", counters, judge.optim, device, earlier)
 
-    task = Task(model, loss, export, fingerprint(settings.jelly_density, judge), settings.seed)
+    task = Task(model, loss, export, fingerprint(settings, judge), settings.seed)
     return train(task, judge.optim, slice_, device)
 
 

@@ -102,7 +102,7 @@ def train_latent(
         write_pipeline(pipeline, folder)
         record_training(folder, "latent", counters, latent.optim, device, earlier)
 
-    print_ = fingerprint(settings.jelly_density, settings.captions, settings.vae, latent)
+    print_ = fingerprint(settings, settings.captions, settings.vae, latent)
     task = Task(model, loss, export, print_, settings.seed)
     return train(task, latent.optim, slice_, device)
 

@@ -79,7 +79,7 @@ def train_pixel(
         write_pipeline(_pipeline(average, tokenizer), folder)
         record_training(folder, "pixel", counters, pixel.optim, device, earlier)
 
-    print_ = fingerprint(settings.jelly_density, settings.captions, pixel)
+    print_ = fingerprint(settings, settings.captions, pixel)
     task = Task(model, loss, export, print_, settings.seed)
     return train(task, pixel.optim, slice_, device)
 

@@ -1,6 +1,7 @@
 """Endless training renders: Toybox scenes drawn, rendered and captioned on the device."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from toybox.render import render
 from toybox.scenes import Batch, Sampler
 from toybox.training.settings import Training
 from toybox.translucent import render_translucent
+
+FRONT_SPREAD_DEG = 20.0  # standard deviation of what counts as seen from the front
 
 Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Batch]]
 
@@ -26,10 +29,20 @@ def renders(settings: Training, device: torch.device, split: str = "train") -> D
     density, samples = settings.jelly_density, settings.samples_per_axis
 
     def draw(count: int, resolution: int, generator: torch.Generator) -> tuple[Tensor, Batch]:
-        batch = sampler.sample(count, generator)
+        batch = from_the_front(sampler.sample(count, generator), settings.front_share, generator)
         if density:
             jelly = render_translucent(batch, resolution, density, samples=samples)
             return jelly.images, batch
         return render(batch, resolution, samples=samples), batch
 
     return draw
+
+
+def from_the_front(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """A share of the scenes seen from azimuths of a normal distribution about the front."""
+    if share == 0.0:
+        return batch
+    count, device = len(batch), batch.azimuth_deg.device
+    chosen = torch.rand(count, generator=generator, device=device) < share
+    near = FRONT_SPREAD_DEG * torch.randn(count, generator=generator, device=device)
+    return replace(batch, azimuth_deg=torch.where(chosen, near % 360.0, batch.azimuth_deg))

@@ -190,6 +190,8 @@ class Training(Section):
     """Rays a pixel of the training renders, per axis."""
     jelly_density: float = Field(ge=0.0)
     """Optical depth a unit of length of toys made of clear jelly; 0 for solid ones."""
+    front_share: float = Fraction
+    """Share of renders taken from the front, as of a photographer's; the rest from anywhere."""
     captions: Captions
     """How captions are drawn."""
     pixel: Pixel

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from toybox.training.settings import Section
+from toybox.training.settings import Section, Training
 
 STATE_FILE = "state.safetensors"
 # Settings that may change between two slices without making them two different trainings.
@@ -35,9 +35,9 @@ class Counters:
     """Seconds spent stepping, over all slices."""
 
 
-def fingerprint(jelly_density: float, *sections: Section) -> str:
-    """Hash of the settings two slices of one training must share."""
-    dumps: list[object] = [jelly_density]
+def fingerprint(settings: Training, *sections: Section) -> str:
+    """Hash of the settings two slices of one training must share: what is shown, and `sections`."""
+    dumps: list[object] = [settings.jelly_density, settings.front_share]
     dumps += [section.model_dump(exclude={"optim": FREE}) for section in sections]
     return hashlib.sha256(json.dumps(dumps, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -70,7 +70,7 @@ def train_vae(
         replace_folder(folder / "vae", half(average).save_pretrained)
         record_training(folder, "vae", counters, vae.optim, device, earlier)
 
-    task = Task(model, loss, export, fingerprint(settings.jelly_density, vae), settings.seed)
+    task = Task(model, loss, export, fingerprint(settings, vae), settings.seed)
     return train(task, vae.optim, slice_, device)
 
 
