@@ -109,5 +109,8 @@ def test_the_gpu_gives_the_cpus_jelly() -> None:
     batch = Sampler("cpu", variations=4).sample(64, torch.Generator().manual_seed(0))
     moved = type(batch)(*(getattr(batch, name).cuda() for name in batch.__dataclass_fields__))
     want, got = (render_translucent(scenes, 64, 4.0) for scenes in (batch, moved))
-    assert float((got.images.cpu() - want.images).abs().max()) < 1e-3
-    assert float((got.alpha.cpu() - want.alpha).abs().max()) < 1e-3
+    assert float((got.alpha.cpu() - want.alpha).abs().max()) < 1e-4
+    off = (got.images.cpu() - want.images).abs()
+    # Where two parts are equally near, rounding says whose paint a step has.
+    assert float((off > 1e-4).double().mean()) < 1e-4
+    assert float(off.max()) < 0.05
