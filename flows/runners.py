@@ -2,6 +2,11 @@
 
 The flow is the same: it submits tasks and asks for their results. With Ray and GPUs, a task holds
 the part of a GPU that it is submitted with.
+
+Ray ends a worker process after one task that holds a part of a GPU, since a process that has used
+one GPU stays there whatever it is given next. That is right for stages, and waste for what comes
+after them: seconds of work behind ten seconds of imports. So light tasks have processes of their
+own, which stay and do one after another, each on the GPU it began with.
 """
 
 import os
@@ -18,7 +23,7 @@ from stabledreamer_core.errors import UserError
 
 Runner = Literal["threads", "ray"]
 Result = Callable[[], Any]  # waits, then returns what the task did, or raises what it raised
-Submit = Callable[..., Result]  # submit(task, parameters, gpu=part of a GPU it holds, here=False)
+Submit = Callable[..., Result]  # submit(task, parameters, gpu=part of one, light=False, here=False)
 
 STORE_BYTES = 100 * 2**20  # of Ray's memory for results: ours are a few lines of JSON
 
@@ -116,10 +121,29 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     try:
         gpus = ray.cluster_resources().get("GPU", 0)
 
-        def submit(task: Any, parameters: dict[str, Any], gpu: float = 1.0, **_: Any) -> Result:
-            with remote_options(num_cpus=1, num_gpus=gpu if gpus else 0):
+        def submit(
+            task: Any, parameters: dict[str, Any], gpu: float = 1.0, light: bool = False, **_: Any
+        ) -> Result:
+            held = worker_options(gpu, light) if gpus else {}
+            with remote_options(num_cpus=1, **held):
                 return runner.submit(task, parameters).result
 
         yield submit
     finally:
         runner.__exit__(None, None, None)
+
+
+def worker_options(gpu: float, light: bool) -> dict[str, Any]:
+    """Ray's options for a task that holds a part of a GPU.
+
+    Args:
+        gpu: the part.
+        light: whether a process that did other light tasks may do it. Processes are told apart by
+            their environment, so a light task's never does one that is not.
+    """
+    kind = {"STABLEDREAMER_WORKER": "light" if light else "stages"}
+    return {
+        "num_gpus": gpu,
+        "max_calls": 0 if light else 1,  # 0: as many as come
+        "runtime_env": {"env_vars": kind},
+    }

@@ -2,11 +2,13 @@
 
 import errno
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from prefect import task
 
 from flows import runners, suite_retry
 from flows import suite as suite_module
@@ -136,3 +138,33 @@ def test_two_ray_workers_make_what_threads_make(prefect, params, tmp_path):
         for scene in scenes[1:]:
             for key, value in scenes[0].items():
                 torch.testing.assert_close(scene[key], value, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
+    """On a cluster that says it has two GPUs; no task here touches one."""
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("prefect_ray")
+
+    @task
+    def where() -> tuple[int, str, str]:
+        time.sleep(0.3)
+        names = ("STABLEDREAMER_WORKER", "CUDA_VISIBLE_DEVICES")
+        return os.getpid(), *(os.environ.get(name, "") for name in names)
+
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
+    try:
+        with runners.started("ray", 4) as submit:
+            light = [submit(where, {}, gpu=1 / 64, light=True) for _ in range(12)]
+            light = [result() for result in light]
+            stages = [submit(where, {}, gpu=3 / 8) for _ in range(4)]
+            stages = [result() for result in stages]
+    finally:
+        ray.shutdown()
+    assert {kind for _, kind, _ in light} == {"light"}
+    assert len({process for process, _, _ in light}) <= 4
+    assert {kind for _, kind, _ in stages} == {"stages"}
+    assert len({process for process, _, _ in stages}) == 4
+    assert not {process for process, _, _ in stages} & {process for process, _, _ in light}
+    assert {gpu for _, _, gpu in stages} <= {"0", "1"}
