@@ -68,6 +68,7 @@ class Trial:
     command: list[str]
     folder: Path
     expected: dict[str, Any] = field(default_factory=dict)  # `fingerprint` when undisturbed
+    record: dict[str, Any] = field(default_factory=dict)  # run.json when undisturbed
     durations: dict[str, float] = field(default_factory=dict)  # seconds by step when undisturbed
     hits: Counter[str] = field(default_factory=Counter)  # kills by step
     wrong: list[str] = field(default_factory=list)  # a line each
@@ -153,13 +154,17 @@ def resume_state(out: Path, stage: str) -> tuple[int, float]:
 
 
 def repeated(
-    texts: list[str], states: list[dict[str, tuple[int, float]]], record: dict[str, Any]
+    texts: list[str],
+    states: list[dict[str, tuple[int, float]]],
+    record: dict[str, Any],
+    undisturbed: dict[str, Any],
 ) -> list[str]:
     """Which finished work was done again in a folder.
 
     Args:
         texts, states: of each run in it, what it printed and each stage's `resume_state` before.
-        record: what run.json holds in the end.
+        record, undisturbed: what run.json holds in the end, and where nobody killed. The losses
+            in it are those of a stage's last process: of the whole stage only if that began anew.
     """
     runs = [dict(LINE.findall(text)) for text in texts]
     pairs = [(step, later) for before, later in combinations(runs, 2) for step in before]
@@ -172,6 +177,8 @@ def repeated(
         steps = facts["iterations_per_second"] * (facts["seconds"] - spent)
         if steps > facts["iterations"] - step + 0.5:
             again.append(f"{stage} took {steps:.1f} steps after step {step} had been kept")
+        elif step and facts["losses"] == undisturbed["stages"][stage]["losses"]:
+            again.append(f"{stage} began anew after step {step} had been kept")
     return again
 
 
@@ -186,6 +193,7 @@ def undisturbed(trial: Trial) -> None:
     if dream.process.returncode != 0:
         raise SystemExit(f"the undisturbed run failed, see {dream.log}:\n{dream.text()[-2000:]}")
     trial.expected = fingerprint(dream.out)
+    trial.record = json.loads((dream.out / "run.json").read_text())
     trial.durations = {step: begins[after] - begins[step] for step, after in pairwise(ORDER)}
     times = ", ".join(f"{step} {took:.1f}" for step, took in trial.durations.items())
     print(f"undisturbed: {begins['end']:.1f} s: {times}", flush=True)
@@ -258,7 +266,8 @@ def in_one_folder(trial: Trial, name: str, moments: list[Moment]) -> list[Moment
     if dream.process.returncode != 0:
         trial.wrong.append(f"exit code {dream.process.returncode} at last: {dream.log}")
     else:
-        trial.wrong += repeated(texts, states, json.loads((out / "run.json").read_text()))
+        record = json.loads((out / "run.json").read_text())
+        trial.wrong += repeated(texts, states, record, trial.record)
         trial.wrong += differences(trial.expected, fingerprint(out))
     return moments[number:]
 

@@ -133,8 +133,9 @@ def test_the_comparison_notices_a_changed_byte(tmp_path):
 
 
 def test_repeated_steps_of_a_stage_are_noticed():
-    def record(seconds: float) -> dict:
+    def record(seconds: float, losses: list[float]) -> dict:
         facts = {"iterations": 30, "iterations_per_second": 10.0, "seconds": seconds}
+        facts["losses"] = losses
         return {"stages": {"stage1": facts, "stage2": facts}}
 
     texts = ["stage 1:", "  stage1       2.0 s\n", "  stage1       kept\n  stage2       3.0 s\n"]
@@ -144,10 +145,15 @@ def test_repeated_steps_of_a_stage_are_noticed():
         {"stage1": (10, 1.0), "stage2": none},
         {"stage1": (29, 2.9), "stage2": none},
     ]
-    assert repeated(texts, states, record(3.0)) == []
-    assert repeated(texts, states, record(3.2)) == [
+    whole = record(3.0, [0.3, 0.2, 0.1])
+    assert repeated(texts, states, record(3.0, [0.2, 0.1]), whole) == []
+    assert repeated(texts, states, record(3.2, [0.2, 0.1]), whole) == [
         "stage1 took 22.0 steps after step 10 had been kept",
         "stage2 took 32.0 steps after step 0 had been kept",
+    ]
+    # At an even speed only the losses tell; stage 2 had nothing to go on from.
+    assert repeated(texts, states, record(3.0, [0.3, 0.2, 0.1]), whole) == [
+        "stage1 began anew after step 10 had been kept"
     ]
 
 
