@@ -156,7 +156,7 @@ def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
     ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
     try:
         with runners.started("ray", 4) as submit:
-            light = [submit(where, {}, gpu=1 / 64, light=True) for _ in range(12)]
+            light = [submit(where, {}, gpu=1 / 16, light=True) for _ in range(12)]
             light = [result() for result in light]
             stages = [submit(where, {}, gpu=3 / 8) for _ in range(4)]
             stages = [result() for result in stages]
