@@ -1,0 +1,24 @@
+"""What a suite's pace is said to be."""
+
+import pytest
+
+from benchmarks.scaling import rate, table
+
+
+def row(size: int, assets: int, seconds: float, first: float) -> dict:
+    step = (seconds - first) / (assets - 1)
+    ends = [first + step * index for index in range(assets)]
+    return {"size": size, "asked": assets, "seconds": seconds, "ends": ends, "exit_code": 0}
+
+
+def test_rates_and_efficiency_of_made_up_suites() -> None:
+    one, two = row(1, 60, 600.0, 10.0), row(2, 108, 600.0, 65.0)
+    assert rate(one) == pytest.approx(360.0)
+    text = table([one, two], "GPUs").splitlines()
+    assert text[2] == "| 1 | 60 of 60 | 600 | 10 | 360 | 360 | 1.00 |"  # 59 in 590 s
+    assert text[3] == "| 2 | 108 of 108 | 600 | 65 | 648 | 720 | 0.90 |"  # 107 in 535 s
+
+
+def test_a_suite_that_made_nothing_is_a_row_all_the_same() -> None:
+    nothing = {"size": 1, "asked": 4, "seconds": 9.0, "ends": [], "exit_code": 1}
+    assert "| 1 | 0 of 4 | 9 | - | 0 | nan | 0.00 |" in table([nothing], "threads")
