@@ -2,7 +2,7 @@
 
     python -m benchmarks.recipe_search benchmarks/faces.yaml --out outputs/faces --keep --unscored
     python -m benchmarks.suite_table outputs/faces
-    python -m benchmarks.compare benchmarks/faces.yaml outputs/faces > metrics/faces.md
+    python -m benchmarks.compare benchmarks/faces.yaml outputs/faces
 
 The YAML file's `claims` name two recipes each, as those of benchmark-gpu.yaml do; the figures are
 those of benchmark_tables.py.
