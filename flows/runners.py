@@ -116,7 +116,8 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     else:
         local = {"num_cpus": workers, "object_store_memory": STORE_BYTES}
         options |= {**local, "include_dashboard": False}
-    runner = RayTaskRunner(address=address, init_kwargs=options)
+    # Without an address, Ray would join a cluster that runs, or once ran, on this machine.
+    runner = RayTaskRunner(address=address or "local", init_kwargs=options)
     runner.__enter__()
     try:
         gpus = ray.cluster_resources().get("GPU", 0)

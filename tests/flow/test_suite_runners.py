@@ -153,7 +153,7 @@ def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
         names = ("STABLEDREAMER_WORKER", "CUDA_VISIBLE_DEVICES")
         return os.getpid(), *(os.environ.get(name, "") for name in names)
 
-    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
+    ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
     try:
         with runners.started("ray", 4) as submit:
             light = [submit(where, {}, gpu=1 / 16, light=True) for _ in range(12)]
