@@ -10,6 +10,7 @@ have an eighth. It misleads where the judge takes something else for a front.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import torch
 from benchmarks.benchmark_rows import Row, read_settings
 from benchmarks.benchmark_statistics import compare, describe
 from benchmarks.benchmark_tables import markdown, summarise
-from benchmarks.compare import measured_rows
 from benchmarks.recipe_search import result_name
 from stabledreamer_core.config import Evaluate, load_config
 from stabledreamer_core.gaussians import load_ply
@@ -50,6 +50,15 @@ def main() -> None:
         rows.append({"variant": "true", "prompt": prompt, "seed": 0, "metrics": true})
     print(table(rows, claims))
     print(markdown(summarise(rows, claims)), end="")
+
+
+def measured_rows(file: Path) -> list[Row]:
+    """suite_table.py's assets as the rows that benchmark_statistics.py takes."""
+    assets = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return [
+        {"variant": asset["recipe"]} | {name: asset[name] for name in ("prompt", "seed", "metrics")}
+        for asset in assets
+    ]
 
 
 def frontal(camera: Camera, settings: Evaluate, device: torch.device) -> float:

@@ -6,16 +6,15 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import differences, fingerprint, resume_state
+from benchmarks.kills import differences, fingerprint
 from flows.processes import free_port
 from stabledreamer_core.config import ROOT
-from stabledreamer_core.errors import UserError
+from tests.flow.test_serving_kills import losses, reached, until
 
 pytest.importorskip("ray")
 pytest.importorskip("prefect_ray")
@@ -109,25 +108,3 @@ def nodes_alive(address: str, environment: dict[str, str]) -> int:
         env=environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     return told.stdout.count(" node_")
-
-
-def losses(out: Path) -> list[float]:
-    """Of stage 1, as run.json has them."""
-    record = json.loads((out / "run.json").read_text())
-    return list(record["stages"]["stage1"]["losses"])
-
-
-def reached(out: Path) -> int:
-    """The step of stage 1's newest resume state; -1 if that was replaced while it was read."""
-    try:
-        return resume_state(out, "stage1")[0]
-    except UserError:
-        return -1
-
-
-def until(happened: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Wait for something that must come."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
