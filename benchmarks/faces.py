@@ -1,12 +1,12 @@
-"""How much of a toy looks like its front: what `multi_face` misses, and the tables of faces.yaml.
+"""How much of a toy looks like its front, finer than `multi_face`, and the tables of faces.yaml.
 
     python -m benchmarks.recipe_search benchmarks/faces.yaml --out outputs/faces --keep --unscored
     python -m benchmarks.suite_table outputs/faces
     python -m benchmarks.faces benchmarks/faces.yaml outputs/faces
 
-multi_face counts separate fronts around a toy, so one that is a front all round has one.
 `frontal` is the share of azimuths that the judge takes for "front view"; true toys, the row `true`,
-have an eighth. It misleads where the judge takes something else for a front.
+have an eighth. It misleads where the judge takes something else for a front. OUT/rows.jsonl has it
+for every asset, beside its other metrics.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from benchmarks.benchmark_statistics import compare, describe
 from benchmarks.benchmark_tables import markdown, summarise
 from benchmarks.recipe_search import result_name
 from stabledreamer_core.config import Evaluate, load_config
+from stabledreamer_core.files import atomic_write
 from stabledreamer_core.gaussians import load_ply
 from stabledreamer_core.metrics import photograph
 from stabledreamer_core.metrics.judged import judge_views
@@ -48,6 +49,8 @@ def main() -> None:
         camera = true_camera(toy, settings.elevation_deg)
         true = {"frontal": frontal(camera, settings, torch.device("cpu"))}
         rows.append({"variant": "true", "prompt": prompt, "seed": 0, "metrics": true})
+    with atomic_write(arguments.out / "rows.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(table(rows, claims))
     print(markdown(summarise(rows, claims)), end="")
 

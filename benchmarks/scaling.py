@@ -16,6 +16,7 @@ A size's line is appended to OUT/results.jsonl as soon as it is done. Nothing el
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from flows.prompts_file import read_prompts
 
 WARM_SEED, FIRST_SEED = 9_000, 10_000
 CORES_A_GPU = 16
+DYING_S = 30.0  # for a suite that took too long to end by itself
 
 
 def main() -> None:
@@ -70,39 +72,48 @@ def measure(
     seeds = -(-assets // len(prompts))
     asked = prompts[: -(-assets // seeds)]
     (folder / "prompts.yaml").write_text(yaml.safe_dump({"prompts": asked}))
+    own = ["--seeds", *(str(seed + index) for index in range(seeds)), *others]
+    began = time.time()
+    code = run_suite(folder, own, size, bool(arguments.gpus), arguments.limit)
+    seconds = time.time() - began
+    ends = sorted(path.stat().st_mtime - began for path in folder.glob("suite/*/run.json"))
+    return {
+        "size": size,
+        "asked": len(asked) * seeds,
+        "exit_code": code,
+        "seconds": round(seconds, 1),
+        "ends": [round(end, 1) for end in ends],
+    }
+
+
+def run_suite(folder: Path, own: list[str], size: int, gpus: bool, limit: float) -> int | None:
+    """The suite's exit code; None if it took longer than `limit` and was stopped."""
     command = [sys.executable, "-c", "import sys; from cli.main import main; sys.exit(main())"]
-    command += ["suite", str(folder / "prompts.yaml"), "--out", str(folder / "suite"), *others]
-    command += ["--seeds", *(str(seed + index) for index in range(seeds))]
+    command += ["suite", str(folder / "prompts.yaml"), "--out", str(folder / "suite"), *own]
     environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
     environment["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(folder / "finished")
     cores = os.sched_getaffinity(0)
-    if arguments.gpus:
+    if gpus:
         command += ["--runner", "ray", "--workers", str(size * CORES_A_GPU)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(size)))
         cores = set(sorted(cores)[: size * CORES_A_GPU])
     else:
         command += ["--workers", str(size)]
-    began = time.time()
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         os.sched_setaffinity(process.pid, cores)
         try:
-            code: int | None = process.wait(arguments.limit)
+            return process.wait(limit)
         except subprocess.TimeoutExpired:
             process.terminate()
-            code = None
-            process.wait(30.0)
-    seconds = time.time() - began
-    ends = sorted(path.stat().st_mtime - began for path in folder.glob("suite/*/run.json"))
-    return {
-        "size": size,
-        "asked": len(asked) * seeds,
-        "exit_code": code,  # None: stopped by --limit
-        "seconds": round(seconds, 1),
-        "ends": [round(end, 1) for end in ends],
-    }
+        try:
+            process.wait(DYING_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return None
 
 
 def table(rows: list[dict[str, Any]], unit: str) -> str:

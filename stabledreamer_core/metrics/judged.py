@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from toybox.judge import Judge
 
 SAME_FACE_DEG = 45.0  # fronts nearer to one another than this are one front
+WIDEST_FACE_DEG = 135.0  # three times the true width; what goes farther round is more than one
 
 
 def judged_figures(
@@ -86,21 +88,29 @@ def share_near(probabilities: Tensor, within: int) -> float:
 
 
 def count_fronts(probabilities: Tensor) -> int:
-    """How many separate fronts a toy shows: runs of azimuths that look like one.
+    """How many fronts a toy shows: runs of azimuths that look like one, wide runs more than once.
 
     The probability of "front view" is first averaged with both neighbours, so that a single
     misjudged picture is no front; a run is where the average exceeds one half; runs with less
-    than 45 degrees between them are one (two noses beside each other are).
+    than 45 degrees between them are one (two noses beside each other are). A run counts once for
+    every 135 degrees begun: a true front is 45 wide, and one all round is three.
 
     Args:
         probabilities: [F] of "front view" at F even steps of azimuth, a full turn.
     """
     count = len(probabilities)
+    step = 360.0 / count
     smooth = sum(torch.roll(probabilities, shift) for shift in (-1, 0, 1)) / 3.0
     frontal = (torch.as_tensor(smooth) > 0.5).nonzero()[:, 0].tolist()
     if not frontal:
         return 0
     # Cut the circle at the first frontal view: every later gap lies between two of them.
-    steps = [*frontal[1:], frontal[0] + count]
-    gaps = [(after - before) * 360.0 / count for before, after in zip(frontal, steps, strict=True)]
-    return max(1, sum(gap >= SAME_FACE_DEG for gap in gaps))
+    after = [*frontal[1:], frontal[0] + count]
+    gaps = [
+        (last, first)
+        for last, first in zip(frontal, after, strict=True)
+        if (first - last) * step >= SAME_FACE_DEG
+    ]
+    begun = [first for _, first in gaps[-1:] + gaps[:-1]]  # a run begins where the gap before ends
+    widths = [(last - first) % count + 1 for (last, _), first in zip(gaps, begun, strict=True)]
+    return sum(math.ceil(width * step / WIDEST_FACE_DEG) for width in widths or [count])

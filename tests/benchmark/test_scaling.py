@@ -1,8 +1,13 @@
 """What a suite's pace is said to be."""
 
+import argparse
+import sys
+from pathlib import Path
+
 import pytest
 
-from benchmarks.scaling import rate, table
+from benchmarks import scaling
+from benchmarks.scaling import measure, rate, table
 
 
 def row(size: int, assets: int, seconds: float, first: float) -> dict:
@@ -22,3 +27,22 @@ def test_rates_and_efficiency_of_made_up_suites() -> None:
 def test_a_suite_that_made_nothing_is_a_row_all_the_same() -> None:
     nothing = {"size": 1, "asked": 4, "seconds": 9.0, "ends": [], "exit_code": 1}
     assert "| 1 | 0 of 4 | 9 | - | 0 | nan | 0.00 |" in table([nothing], "threads")
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_suite_over_its_limit_is_stopped_and_still_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heeds: bool
+) -> None:
+    """One that heeds SIGTERM, and one that does not."""
+    python = tmp_path / "python"
+    trap = "" if heeds else "trap '' TERM; "
+    python.write_text(f"#!/bin/sh\n{trap}exec sleep 60\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(scaling, "DYING_S", 1.0)
+    prompts = tmp_path / "prompts.yaml"
+    prompts.write_text("prompts: [a red bear, a blue car]\n")
+    arguments = argparse.Namespace(prompts=prompts, gpus=None, limit=1.0)
+    found = measure(arguments, [], 2, 3, 0, tmp_path / "size-2")
+    assert (found["asked"], found["exit_code"], found["ends"]) == (4, None, [])
+    assert 0.9 < found["seconds"] < 20.0

@@ -72,6 +72,17 @@ def test_two_faces_back_to_back_are_found(judge):
     assert found["category"] == 1.0
 
 
+@pytest.mark.parametrize(("reach_deg", "many"), [(60, 0.0), (120, 1.0), (180, 1.0)])
+def test_a_front_that_goes_far_round_is_more_than_one(judge, reach_deg, many):
+    def wide(azimuth_deg):
+        """What is seen from within `reach_deg` of the front is the front."""
+        within = (azimuth_deg + 180) % 360 - 180
+        return torch.where(within.abs() <= reach_deg, 0.0, azimuth_deg)
+
+    found = figures(judge, "a red bear wearing a blue top hat", photographer(BEAR, wide))
+    assert found["multi_face"] == many
+
+
 def test_a_mirrored_mug_has_its_handle_on_the_wrong_side(judge):
     right = figures(judge, "a cyan mug", photographer(MUG))
     wrong = figures(judge, "a cyan mug", photographer(MUG, lambda azimuth: -azimuth, mirrored=True))
@@ -126,7 +137,10 @@ def test_share_near_goes_round_the_circle():
         ([330, 345, 0, 30, 45], 1),  # one misjudged view inside a wide front
         ([345, 0, 15, 180], 1),  # one misjudged view behind
         ([105, 120, 135, 225, 240, 255, 345, 0, 15], 3),
-        (list(range(0, 360, 15)), 1),  # fronts all round are one
+        (list(range(0, 135, 15)), 1),  # three times as wide as a true one
+        (list(range(0, 150, 15)), 2),  # no face is as wide
+        ([*range(0, 150, 15), 210, 225, 240], 3),  # that, and one behind
+        (list(range(0, 360, 15)), 3),  # all round
     ],
 )
 def test_count_fronts(front_at_deg, count):
