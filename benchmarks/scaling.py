@@ -5,7 +5,8 @@
 
 Every size makes as many assets a GPU (or, with threads, in all), each with seeds of its own and a
 PREFECT_HOME of its own, so that nothing is taken from a size before; with Ray it sees its share of
-GPUs and cores alone. A small suite goes first and is not counted: it reads files from disk that
+GPUs and cores alone, whole cores: of a core that runs two threads, both are the same GPU's. A small
+suite goes first and is not counted: it reads files from disk that
 later runs find in memory. `efficiency` is the rate over that of the first size, and over the ratio
 of the sizes. Times include the start of the program, of Ray and of its workers; `from the first`
 counts the assets after the first one by the time after it.
@@ -16,6 +17,7 @@ A size's line is appended to OUT/results.jsonl as soon as it is done. Nothing el
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,7 +98,7 @@ def run_suite(folder: Path, own: list[str], size: int, gpus: bool, limit: float)
     if gpus:
         command += ["--runner", "ray", "--workers", str(size * CORES_A_GPU)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(size)))
-        cores = set(sorted(cores)[: size * CORES_A_GPU])
+        cores = set(neighbours(cores)[: size * CORES_A_GPU])
     else:
         command += ["--workers", str(size)]
     with open(folder / "log", "wb") as log:
@@ -114,6 +116,17 @@ def run_suite(folder: Path, own: list[str], size: int, gpus: bool, limit: float)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return None
+
+
+def neighbours(processors: set[int]) -> list[int]:
+    """Processors, those beside each other that share a core (Linux)."""
+
+    def core(processor: int) -> tuple[int, int]:
+        file = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        shared = re.findall(r"\d+", file.read_text()) if file.exists() else []
+        return min([processor, *map(int, shared)]), processor
+
+    return sorted(processors, key=core)
 
 
 def table(rows: list[dict[str, Any]], unit: str) -> str:

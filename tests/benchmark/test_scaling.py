@@ -1,13 +1,14 @@
 """What a suite's pace is said to be."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import scaling
-from benchmarks.scaling import measure, rate, table
+from benchmarks.scaling import measure, neighbours, rate, table
 
 
 def row(size: int, assets: int, seconds: float, first: float) -> dict:
@@ -46,3 +47,19 @@ def test_a_suite_over_its_limit_is_stopped_and_still_a_row(
     found = measure(arguments, [], 2, 3, 0, tmp_path / "size-2")
     assert (found["asked"], found["exit_code"], found["ends"]) == (4, None, [])
     assert 0.9 < found["seconds"] < 20.0
+
+
+def test_threads_of_a_core_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight processors on four cores, numbered as Linux does: the second threads come last."""
+    real = Path.read_text
+
+    def read_text(path: Path) -> str:
+        found = re.search(r"cpu(\d+)/topology", str(path))
+        return f"{int(found[1]) % 4},{int(found[1]) % 4 + 4}\n" if found else real(path)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    assert neighbours(set(range(8))) == [0, 4, 1, 5, 2, 6, 3, 7]
+    assert neighbours({3, 5, 1, 7}) == [1, 5, 3, 7]
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert neighbours(set(range(8))) == list(range(8))
