@@ -8,9 +8,9 @@
     python -m benchmarks.translucent --priors priors-jelly --density 3 --out outputs/jelly
 
 The first three lines teach the bundled priors a world where every toy is of clear jelly
-(toybox/translucent.py), with the same captions. The last makes assets with them, by our recipe with
-and without its opacity regulariser, which wants things opaque, and with a NeRF
-(nerf_baseline.py), holds eight views of each against the true jelly toy, and prints a table. For
+(toybox/translucent.py), with the same captions. The last makes assets with them, by our recipe and
+with a NeRF (nerf_baseline.py), both with and without the opacity regulariser, which wants things
+opaque, holds eight views of each against the true jelly toy, and prints a table. For
 scale it has the true toy of another shape (`another`), which nobody could tell from the prompt, and
 the same toy solid.
 """
@@ -51,13 +51,9 @@ from toybox.translucent import render_translucent
 
 RESOLUTION = 128
 SEEN = 0.02  # less alpha than this is background
-VARIANTS = {
-    "gaussians": [],
-    "gaussians, opacity regulariser off": [
-        "stage1.regularizers.opacity=0",
-        "stage2.regularizers.opacity=0",
-    ],
-}
+CLEAR = ["stage1.regularizers.opacity=0", "stage2.regularizers.opacity=0"]
+VARIANTS = {"gaussians": [], "gaussians, opacity regulariser off": CLEAR}
+NERFS = {"nerf": [], "nerf, opacity regulariser off": CLEAR}
 METRICS = ("alpha_error", "colour_error", "opacity")
 Job = tuple[str, int]
 
@@ -132,13 +128,17 @@ def gaussians(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[s
 
 
 def nerfs(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
-    """A NeRF for each, some at once on every GPU."""
+    """A NeRF of every variant for each, some at once on every GPU."""
     gpus = max(1, torch.cuda.device_count())
     context = multiprocessing.get_context("spawn")
     turns = context.Queue()
     for turn in range(gpus * arguments.workers):
         turns.put(turn % gpus)
-    todo = [(arguments, *job) for job in missing(arguments, "nerf", jobs)]
+    todo = [
+        (arguments, variant, *job)
+        for variant in NERFS
+        for job in missing(arguments, variant, jobs)
+    ]
     with context.Pool(gpus * arguments.workers, _take_gpu, (turns,)) as pool:
         yield from pool.imap_unordered(_nerf, todo)
 
@@ -148,9 +148,9 @@ def _take_gpu(turns: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(turns.get())
 
 
-def _nerf(job: tuple[argparse.Namespace, str, int]) -> dict[str, Any]:
-    arguments, prompt, seed = job
-    config = settings(arguments)
+def _nerf(job: tuple[argparse.Namespace, str, str, int]) -> dict[str, Any]:
+    arguments, variant, prompt, seed = job
+    config = settings(arguments, *NERFS[variant])
     device = pick_device(config.device)
     field = RadianceField(generator(seed, "nerf")).to(device)
     began = time.monotonic()
@@ -158,7 +158,7 @@ def _nerf(job: tuple[argparse.Namespace, str, int]) -> dict[str, Any]:
         optimize(stage, field, prompt, seed, number, device)
     seconds = time.monotonic() - began
     camera = nerf_camera(field, config.evaluate.elevation_deg, device)
-    return row("nerf", prompt, seed, arguments.density, camera, seconds)
+    return row(variant, prompt, seed, arguments.density, camera, seconds)
 
 
 def references(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, Any]]:
