@@ -135,9 +135,7 @@ def nerfs(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[str, 
     for turn in range(gpus * arguments.workers):
         turns.put(turn % gpus)
     todo = [
-        (arguments, variant, *job)
-        for variant in NERFS
-        for job in missing(arguments, variant, jobs)
+        (arguments, variant, *job) for variant in NERFS for job in missing(arguments, variant, jobs)
     ]
     with context.Pool(gpus * arguments.workers, _take_gpu, (turns,)) as pool:
         yield from pool.imap_unordered(_nerf, todo)
