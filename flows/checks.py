@@ -4,11 +4,13 @@ import os
 import shutil
 import sys
 import tempfile
-from functools import cache
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache, lru_cache
 from pathlib import Path
 
 from flows.asset_folder import check_owner, default_folder
-from stabledreamer_core.config import ROOT, Config, Stage, load_config
+from stabledreamer_core.config import PARAMS, QUICK, ROOT, Config, Stage, load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.source import find_folder
@@ -17,6 +19,7 @@ from tasks.job import Job
 LONGEST_PROMPT = 300  # characters
 MOST_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
 NEEDED_BYTES = 200 * 2**20
+Stamps = tuple[tuple[str, int, int], ...]  # path, time of the last change, bytes
 BUNDLED = ("priors/toybox-if", "priors/toybox-sd")
 
 
@@ -37,13 +40,30 @@ def prepare(
     prompt = clean_prompt(prompt)
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
-    config = load_config(Path(params) if params else None, overrides, quick)
+    files = (PARAMS, QUICK, *([Path(params)] if params else []))
+    config = _settings(params, tuple(overrides or ()), quick, _stamps(files))
     folder = Path(out).expanduser() if out else default_folder(prompt, seed)
     check_owner(folder, prompt, seed)
     check_priors(config, prompt)
     check_room(folder, "choose another --out")
     check_room(Path(os.environ["PREFECT_HOME"]), "set PREFECT_HOME to another folder")
     return Job(prompt, seed, config, folder, bars)
+
+
+@lru_cache(maxsize=4)
+def _settings(params: str | None, overrides: tuple[str, ...], quick: bool, _: Stamps) -> Config:
+    """A suite has the same for all its assets, and reading them takes a twentieth of a second."""
+    return load_config(Path(params) if params else None, list(overrides), quick)
+
+
+def _stamps(files: Iterable[Path]) -> Stamps:
+    """What changes when one of the files does."""
+    found = []
+    for file in files:
+        with suppress(OSError):
+            status = file.stat()
+            found.append((str(file), status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def clean_prompt(prompt: str) -> str:
@@ -81,9 +101,15 @@ def check_priors(config: Config, prompt: str) -> None:
                 f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
             )
         folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
-        check_manifest(folder)
+        _check_whole(folder, _stamps(sorted(folder.rglob("*"))))
         _check_engine(config, stage)
         _check_tokens(folder, stage, prompt)
+
+
+@lru_cache(maxsize=4)
+def _check_whole(folder: Path, _: Stamps) -> None:
+    """Once a prior's files were found right they are not read again until one changes."""
+    check_manifest(folder)
 
 
 def _check_engine(config: Config, stage: Stage) -> None:

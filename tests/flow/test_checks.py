@@ -1,5 +1,6 @@
 """Mistakes are found before anything is made, and told in one line."""
 
+import hashlib
 import os
 import shutil
 from collections import namedtuple
@@ -77,6 +78,31 @@ def test_a_damaged_prior_is_named(params, tiny_if, tmp_path):
     overrides = [f"stage1.prior={folder}"]
     text = mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
     assert weights.name in text
+
+
+def test_a_prior_that_was_whole_is_looked_at_again_when_a_file_changes(params, tiny_if, tmp_path):
+    folder = shutil.copytree(tiny_if, tmp_path / "copy")
+    weights = next((folder / "unet").glob("*.safetensors"))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{digest}  {weights.relative_to(folder)}\n")
+    overrides = [f"stage1.prior={folder}"]
+    assert checks.prepare(PROMPT, params=str(params), overrides=overrides)
+    assert checks.prepare("a blue car", params=str(params), overrides=overrides)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1  # as many bytes
+    weights.write_bytes(content)
+    assert "SHA256SUMS" in mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
+
+
+def test_settings_are_read_again_when_their_file_changes(params, tmp_path):
+    own = tmp_path / "own.yaml"
+    for iterations in (6, 7):  # as many bytes
+        own.write_text(params.read_text().replace("iterations: 6", f"iterations: {iterations}"))
+        assert checks.prepare(PROMPT, params=str(own)).config.stage1.iterations == iterations
+        job = checks.prepare(PROMPT, params=str(own), overrides=["stage1.iterations=9"])
+        assert job.config.stage1.iterations == 9
+    own.unlink()
+    assert "own.yaml" in mistake(checks.prepare, PROMPT, params=str(own))
 
 
 def test_a_full_disk_is_told_before_the_run(params, tmp_path, monkeypatch):

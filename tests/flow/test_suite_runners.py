@@ -140,6 +140,14 @@ def test_two_ray_workers_make_what_threads_make(prefect, params, tmp_path):
                 torch.testing.assert_close(scene[key], value, rtol=1e-3, atol=1e-3)
 
 
+def test_a_gpu_is_all_given_away_to_batches_and_finishing_assets():
+    """Three batches leave room for ten assets, to the last bit that Ray counts (1/10000)."""
+    batch, finishing = (
+        round(10_000 * part) for part in (suite_module.BATCH, suite_module.FINISHING)
+    )
+    assert 3 * batch + 10 * finishing == 10_000 * suite_module.WHOLE
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
@@ -156,9 +164,9 @@ def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
     ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
     try:
         with runners.started("ray", 4) as submit:
-            light = [submit(where, {}, gpu=1 / 16, light=True) for _ in range(12)]
+            light = [submit(where, {}, gpu=suite_module.FINISHING, light=True) for _ in range(12)]
             light = [result() for result in light]
-            stages = [submit(where, {}, gpu=3 / 8) for _ in range(4)]
+            stages = [submit(where, {}, gpu=suite_module.BATCH) for _ in range(4)]
             stages = [result() for result in stages]
     finally:
         ray.shutdown()
