@@ -17,7 +17,7 @@ from flows.prompts_file import read_prompts
 from flows.runners import Result, Runner, Submit, check_runner, started
 from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
-from flows.suite_retry import DELAYS_S, RETRIES, worth_retrying
+from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
 from stabledreamer_core.files import atomic_write
 from tasks import stopping
 
@@ -38,7 +38,8 @@ WHOLE, BATCH, FINISHING = 1.0, 1 / 4, 1 / 40
 )
 def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome:
     """One asset of a suite."""
-    record = dream(prompt, seed, out=out, **settings)
+    with server_errors():
+        record = dream(prompt, seed, out=out, **settings)
     return {key: record[key] for key in ("stages", "metrics", "config_hash")}
 
 

@@ -16,7 +16,7 @@ from prefect.results import ResultStore
 
 from flows.asset_folder import claimed
 from flows.checks import prepare
-from flows.suite_retry import DELAYS_S, RETRIES, worth_retrying
+from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
 from flows.threads import settle_threads
 from stabledreamer_core import run_record
 from stabledreamer_core.checkpoint import load_checkpoint
@@ -86,7 +86,7 @@ def optimize_batch(batch: list[tuple[str, int, str]], settings: dict[str, Any], 
         work: folder of unfinished batches.
     """
     settle_threads()
-    with ExitStack() as claims:
+    with server_errors(), ExitStack() as claims:
         jobs = []
         for one in batch:
             with suppress(UserError):  # its own run will tell it

@@ -1,7 +1,11 @@
 """Which failures of an asset may pass when it is tried again."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import httpx
 
 RETRIES = 2
 DELAYS_S = [2.0, 10.0]
@@ -13,6 +17,26 @@ PASSING = {  # of file systems and networks; a full disk, say, does not pass by 
     ).split()
     if hasattr(errno, name)
 }
+
+BUSY = {408, 429}  # HTTP's words for "later"; those from 500 are the server's own faults
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Errors of Prefect's server as ours: a busy one passes, and Ray cannot carry httpx's errors.
+
+    Raises:
+        ConnectionError: the server did not answer, or was not able to.
+        RuntimeError: it refused.
+    """
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        kind = ConnectionError if code in BUSY or code >= 500 else RuntimeError
+        raise kind(f"Prefect's server answered {code} to {error.request.url.path}") from error
+    except httpx.TransportError as error:
+        raise ConnectionError(f"Prefect's server: {type(error).__name__} {error}") from error
 
 
 def may_pass(error: BaseException | None) -> bool:

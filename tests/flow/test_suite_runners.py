@@ -3,12 +3,15 @@
 import errno
 import json
 import os
+import pickle
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from prefect import task
+from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import runners, suite_retry
 from flows import suite as suite_module
@@ -53,9 +56,43 @@ def test_what_may_pass(error, passes):
     assert suite_retry.may_pass(error) is passes
 
 
+REQUEST = httpx.Request("POST", "http://127.0.0.1:4200/api/flow_runs/")
+
+
+def answered(code: int) -> httpx.HTTPStatusError:
+    return PrefectHTTPStatusError("stale", request=REQUEST, response=httpx.Response(code))
+
+
+@pytest.mark.parametrize(
+    ("error", "passes", "says"),
+    [
+        (answered(503), True, "answered 503 to /api/flow_runs/"),
+        (answered(429), True, "answered 429"),
+        (answered(404), False, "answered 404"),
+        (httpx.ReadTimeout("slow", request=REQUEST), True, "ReadTimeout slow"),
+        (httpx.ConnectError("refused", request=REQUEST), True, "ConnectError refused"),
+    ],
+)
+def test_errors_of_the_server_travel_between_processes(error, passes, says):
+    with pytest.raises((ConnectionError, RuntimeError)) as raised, suite_retry.server_errors():
+        raise error
+    assert suite_retry.may_pass(pickle.loads(pickle.dumps(raised.value))) is passes
+    assert says in str(raised.value)
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(UserError, match="no bear"), suite_retry.server_errors():
+        raise UserError("no bear")
+
+
 @pytest.mark.parametrize(
     ("failures", "error", "tries"),
-    [(1, STALE, 2), (9, STALE, 1 + suite_retry.RETRIES), (9, UserError("stale"), 1)],
+    [
+        (1, STALE, 2),
+        (9, STALE, 1 + suite_retry.RETRIES),
+        (9, UserError("stale"), 1),
+        (1, answered(500), 2),
+    ],
 )
 def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failures, error, tries):
     calls = []
