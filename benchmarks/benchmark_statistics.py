@@ -18,6 +18,7 @@ Row = dict[str, Any]
 BEST = {  # of a perfect asset, and in the order of the tables
     **dict.fromkeys(("category", "colour", "accessory", "view", "view_exact"), 1.0),
     "multi_face": 0.0,
+    "frontal": 0.125,
     "r_precision": 1.0,
     "chamfer": 0.0,
     **dict.fromkeys(("f_score", "normal_consistency"), 1.0),

@@ -1,12 +1,11 @@
-"""How much of a toy looks like its front, finer than `multi_face`, and the tables of faces.yaml.
+"""The tables of faces.yaml: how much of a toy looks like its front.
 
     python -m benchmarks.recipe_search benchmarks/faces.yaml --out outputs/faces --keep --unscored
     python -m benchmarks.suite_table outputs/faces
     python -m benchmarks.faces benchmarks/faces.yaml outputs/faces
 
-`frontal` is the share of azimuths that the judge takes for "front view"; true toys, the row `true`,
-have an eighth, and what has more than two is too frontal. It misleads where the judge takes
-something else for a front. OUT/rows.jsonl has it for every asset, beside its other metrics.
+True toys are the row `true`; what has more than twice as much of a front is too frontal. Every
+asset's figures are in OUT/rows.jsonl.
 
 With --strips it needs only the first command and no Gaussians: the judge sees the eight small views
 of each asset that recipe_search leaves, so that shares move by 1/8, and there is no geometry.
@@ -28,10 +27,9 @@ from benchmarks.benchmark_tables import markdown, summarise
 from benchmarks.recipe_search import result_name
 from stabledreamer_core.config import Evaluate, load_config
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.gaussians import load_ply
-from stabledreamer_core.metrics import photograph
-from stabledreamer_core.metrics.judged import judge_views, share_near
-from stabledreamer_core.metrics.pictures import VIEWS, Camera, asset_camera, true_camera
+from stabledreamer_core.metrics import evaluate_views
+from stabledreamer_core.metrics.judged import judge_views, share_named, share_near
+from stabledreamer_core.metrics.pictures import VIEWS, true_camera
 from stabledreamer_core.stage import pick_device
 from toybox.captions import parse
 from toybox.judge import load_judge
@@ -47,27 +45,21 @@ def main() -> None:
     arguments = parser.parse_args()
     config, claims = load_config(), read_settings(arguments.file)["claims"]
     settings, device = config.evaluate, pick_device(config.device)
-    rows_of = strip_rows if arguments.strips else measured_rows
-    rows = list(rows_of(arguments.out, settings, device))
+    if arguments.strips:
+        rows = list(strip_rows(arguments.out, settings, device))
+    else:
+        measured = _read(arguments.out / "measured.jsonl")
+        rows = [_row(asset, asset["metrics"]) for asset in measured]
     for prompt in dict.fromkeys(row["prompt"] for row in rows):
         toy = parse(prompt).toy
         assert toy is not None, prompt
         camera = true_camera(toy, settings.elevation_deg)
-        true = {"frontal": frontal(camera, settings, torch.device("cpu"))}
+        true = evaluate_views(camera, prompt, settings, torch.device("cpu"))
         rows.append({"variant": "true", "prompt": prompt, "seed": 0, "metrics": true})
     with atomic_write(arguments.out / "rows.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(table(rows, claims))
     print(markdown(summarise(rows, claims)), end="")
-
-
-def measured_rows(out: Path, settings: Evaluate, device: torch.device) -> Iterator[Row]:
-    """suite_table.py's assets as the rows that benchmark_statistics.py takes, with `frontal`."""
-    for asset in _read(out / "measured.jsonl"):
-        splats = load_ply(out / result_name(asset, "plys", "-1.ply"))
-        camera = asset_camera(splats, settings.elevation_deg, device)
-        share = frontal(camera, settings, device)
-        yield _row(asset, asset["metrics"] | {"frontal": share})
 
 
 def strip_rows(out: Path, settings: Evaluate, device: torch.device) -> Iterator[Row]:
@@ -79,7 +71,7 @@ def strip_rows(out: Path, settings: Evaluate, device: torch.device) -> Iterator[
         views = pixels.unflatten(1, (VIEWS, -1)).permute(1, 3, 0, 2)
         seen = judge_views(judge, views[None])["view"]
         shares = {"view": share_near(seen, 1), "view_exact": share_near(seen, 0)}
-        yield _row(asset, shares | {"frontal": front_share(seen)})
+        yield _row(asset, shares | {"frontal": share_named(seen, 0)})
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -89,19 +81,6 @@ def _read(file: Path) -> list[dict[str, Any]]:
 def _row(asset: dict[str, Any], metrics: dict[str, Any]) -> Row:
     kept = {name: asset[name] for name in ("prompt", "seed")}
     return {"variant": asset["recipe"], **kept, "metrics": metrics}
-
-
-def frontal(camera: Camera, settings: Evaluate, device: torch.device) -> float:
-    """`front_share` of `settings.front_views` even azimuths."""
-    judge = load_judge(settings.judge, device)
-    azimuths = torch.arange(settings.front_views) * (360.0 / settings.front_views)
-    pictures = photograph(camera, azimuths, settings, settings.resolution)
-    return front_share(judge_views(judge, pictures)["view"])
-
-
-def front_share(views: torch.Tensor) -> float:
-    """The share of views [V, 8] whose likeliest arc is the front."""
-    return (views.argmax(1) == 0).double().mean().item()
 
 
 def table(rows: list[Row], claims: list[dict[str, Any]]) -> str:

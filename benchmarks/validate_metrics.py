@@ -38,7 +38,7 @@ TOYS = (
 CLASSIFIED = (TOYS[0], TOYS[2])  # it costs prior calls
 CLASSIFIED_BREAKS = ("another variation", "two-faced")
 PICTURE_NAMES = (
-    *("category", "colour", "accessory", "view", "multi_face", "r_precision"),
+    *("category", "colour", "accessory", "view", "multi_face", "frontal", "r_precision"),
     *("colour_error", "detail"),
 )
 SURFACE_NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")

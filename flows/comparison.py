@@ -17,7 +17,8 @@ WANTED = {  # the value that a perfect asset has; figures that are not here are 
     **dict.fromkeys(("category", "colour", "accessory", "accessory_colour", "view"), 1.0),
     **dict.fromkeys(("view_exact", "r_precision", "f_score", "normal_consistency"), 1.0),
     **dict.fromkeys(("volume_ratio", "detail", "prior_view", "prior_agreement"), 1.0),
-    **dict.fromkeys(("prior_fronts", "clip_score", "clip_r_precision"), 1.0),
+    **dict.fromkeys(("clip_score", "clip_r_precision"), 1.0),
+    **{"frontal": 0.125, "prior_fronts": 0.375},
     **dict.fromkeys(("chamfer", "multi_face", "prior_multi_face", "colour_error"), 0.0),
 }
 TOLERANCE = 0.01  # of shares; one judged view of 24 is 0.04

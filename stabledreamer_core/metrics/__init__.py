@@ -5,7 +5,8 @@ in one table, with what they say of true toys and of toys broken on purpose.
 
 | keys | where | for |
 |---|---|---|
-| category, colour, accessory, accessory_colour, view, view_exact, multi_face | judged.py | Toybox |
+| category, colour, accessory, accessory_colour | judged.py | Toybox |
+| view, view_exact, multi_face, frontal | judged.py | Toybox, what has a front |
 | r_precision | retrieval.py | Toybox |
 | chamfer, f_score, normal_consistency, volume_ratio | surfaces.py | Toybox, with a mesh |
 | colour_error, detail | colour.py, detail.py | Toybox |
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 SURFACE_NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
 NAMES = (
     *("category", "colour", "accessory", "accessory_colour", "view", "view_exact"),
-    *("multi_face", "r_precision", *SURFACE_NAMES, "colour_error", "detail"),
+    *("multi_face", "frontal", "r_precision", *SURFACE_NAMES, "colour_error", "detail"),
     *("prior_view", "prior_fronts", "prior_front_arcs", "prior_multi_face", "prior_agreement"),
     *("clip_score", "clip_r_precision"),
 )

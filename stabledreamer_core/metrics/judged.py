@@ -51,13 +51,14 @@ def judged_figures(
     }
     assert asked.category is not None
     if not CATEGORIES[asked.category].has_front:
-        return figures | dict.fromkeys(("view", "view_exact", "multi_face"))
+        return figures | dict.fromkeys(("view", "view_exact", "multi_face", "frontal"))
     all_round = photograph(torch.arange(front_views) * (360.0 / front_views))
-    fronts = judge_views(judge, all_round)["view"][:, 0]
+    sides = judge_views(judge, all_round)["view"]
     return figures | {
         "view": share_near(seen["view"], 1),
         "view_exact": share_near(seen["view"], 0),
-        "multi_face": float(count_fronts(fronts) > 1),
+        "multi_face": float(count_fronts(sides[:, 0]) > 1),
+        "frontal": share_named(sides, 0),
     }
 
 

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
 import torch
 from PIL import Image
 
-from benchmarks.faces import frontal, strip_rows, table
+from benchmarks.faces import strip_rows, table
 from benchmarks.recipe_search import result_name
 from stabledreamer_core.config import load_config
 from stabledreamer_core.metrics.pictures import eight_azimuths, true_camera
@@ -15,13 +14,6 @@ from toybox.catalogue import Toy
 
 SETTINGS = load_config().evaluate
 CPU = torch.device("cpu")
-
-
-def test_an_eighth_of_a_true_toy_is_its_front_and_all_of_one_that_shows_it_everywhere() -> None:
-    true = true_camera(Toy("fish", "purple", "cube", "pink"), SETTINGS.elevation_deg)
-    assert frontal(true, SETTINGS, CPU) == pytest.approx(1 / 8)
-    assert frontal(lambda angles, size: true(0 * angles, size), SETTINGS, CPU) == 1.0
-    assert frontal(lambda angles, size: true(0 * angles + 180, size), SETTINGS, CPU) == 0.0
 
 
 def test_the_table_has_every_variant_and_the_claims_that_were_measured() -> None:

@@ -45,6 +45,9 @@ def figures(changes):
         ("chamfer", 0.02, 0.03, True),
         ("chamfer", 0.03, 0.02, False),
         ("multi_face", 0.0, 1.0, True),
+        ("frontal", 0.125, 0.25, True),  # a second front
+        ("frontal", 0.0, 0.125, False),
+        ("prior_fronts", 0.375, 0.75, True),
         ("volume_ratio", 1.0, 0.9, True),  # wanted is 1, from either side
         ("volume_ratio", 1.3, 1.1, False),
         ("volume_ratio", 1.1, 0.7, True),

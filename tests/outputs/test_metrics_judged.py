@@ -50,6 +50,7 @@ def test_a_true_toy_is_right_in_every_way(judge):
         **dict.fromkeys(("category", "colour", "accessory", "accessory_colour"), 1.0),
         **dict.fromkeys(("view", "view_exact"), 1.0),
         "multi_face": 0.0,
+        "frontal": 0.125,
     }
 
 
@@ -67,20 +68,22 @@ def test_two_faces_back_to_back_are_found(judge):
         return torch.where(behind, (azimuth_deg + 180) % 360, azimuth_deg)
 
     found = figures(judge, "a red bear wearing a blue top hat", photographer(BEAR, two_faced))
-    assert found["multi_face"] == 1.0
+    assert (found["multi_face"], found["frontal"]) == (1.0, 0.25)
     assert found["view"] == 0.625  # 135, 180 and 225 degrees look like 315, 0 and 45
     assert found["category"] == 1.0
 
 
-@pytest.mark.parametrize(("reach_deg", "many"), [(60, 0.0), (120, 1.0), (180, 1.0)])
-def test_a_front_that_goes_far_round_is_more_than_one(judge, reach_deg, many):
+@pytest.mark.parametrize(
+    ("reach_deg", "many", "share"), [(60, 0.0, 9 / 24), (120, 1.0, 17 / 24), (180, 1.0, 1.0)]
+)
+def test_a_front_that_goes_far_round_is_more_than_one(judge, reach_deg, many, share):
     def wide(azimuth_deg):
         """What is seen from within `reach_deg` of the front is the front."""
         within = (azimuth_deg + 180) % 360 - 180
         return torch.where(within.abs() <= reach_deg, 0.0, azimuth_deg)
 
     found = figures(judge, "a red bear wearing a blue top hat", photographer(BEAR, wide))
-    assert found["multi_face"] == many
+    assert (found["multi_face"], found["frontal"]) == (many, pytest.approx(share))
 
 
 def test_a_mirrored_mug_has_its_handle_on_the_wrong_side(judge):
@@ -92,12 +95,13 @@ def test_a_mirrored_mug_has_its_handle_on_the_wrong_side(judge):
 
 def test_a_toy_that_faces_sideways_has_the_wrong_views(judge):
     found = figures(judge, "a red bear", photographer(BEAR, lambda azimuth: azimuth + 90))
-    assert (found["view"], found["multi_face"]) == (0.0, 0.0)
+    assert (found["view"], found["multi_face"], found["frontal"]) == (0.0, 0.0, 0.125)
 
 
 def test_what_has_no_front_has_no_view_figures(judge):
     found = figures(judge, "a red mushroom", photographer(Toy("mushroom", "red")))
     assert (found["category"], found["view"], found["multi_face"]) == (1.0, None, None)
+    assert found["frontal"] is None
 
 
 def test_nothing_is_no_toy(judge):
