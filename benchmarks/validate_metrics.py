@@ -110,6 +110,12 @@ def two_faced(azimuth_deg: torch.Tensor) -> torch.Tensor:
     return torch.where(behind, (azimuth_deg + 180) % 360, azimuth_deg)
 
 
+def wide_faced(azimuth_deg: torch.Tensor) -> torch.Tensor:
+    """Two thirds of the way round it shows the front."""
+    within = (azimuth_deg + 180) % 360 - 180
+    return torch.where(within.abs() <= 120, 0.0, azimuth_deg)
+
+
 def mirrored(toy: Toy, elevation: float) -> Camera:
     flipped = retouched(true_camera(toy, elevation), lambda image: image.flip(-1))
     return posed(flipped, lambda azimuth_deg: -azimuth_deg)
@@ -147,6 +153,9 @@ PICTURE_BREAKS: dict[str, Callable[[Toy, float], Camera]] = {
     "another variation": lambda toy, elevation: true_camera(toy, elevation, 1),
     "mirrored": mirrored,
     "two-faced": lambda toy, elevation: posed(true_camera(toy, elevation), two_faced),
+    "a front two thirds round": lambda toy, elevation: posed(
+        true_camera(toy, elevation), wide_faced
+    ),
     "turned by 90 degrees": lambda toy, elevation: posed(
         true_camera(toy, elevation), lambda azimuth_deg: azimuth_deg + 90
     ),
