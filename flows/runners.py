@@ -7,19 +7,24 @@ Ray ends a worker process after one task that holds a part of a GPU, since a pro
 one GPU stays there whatever it is given next. That is right for stages, and waste for what comes
 after them: seconds of work behind ten seconds of imports. So light tasks have processes of their
 own, which stay and do one after another, each on the GPU it began with.
+
+Prefect is imported where it is used: what `check_runner` finds is told before a server starts, and
+flows/server.py can tell Prefect its settings only before it is imported.
 """
+
+from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any, Literal
-
-from prefect.settings import PREFECT_API_URL
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from typing import TYPE_CHECKING, Any, Literal
 
 from stabledreamer_core.errors import UserError
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 Runner = Literal["threads", "ray"]
 Result = Callable[[], Any]  # waits, then returns what the task did, or raises what it raised
@@ -63,6 +68,8 @@ def started(runner: Runner, workers: int, ray_address: str | None = None) -> Ite
     elif workers == 1:
         yield lambda task, parameters, **_: lambda: task(**parameters)
     else:
+        from prefect.task_runners import ThreadPoolTaskRunner
+
         with _leave_running(ThreadPoolTaskRunner(max_workers=workers)) as threads:
             yield (
                 lambda task, parameters, here=False, **_: (
@@ -100,6 +107,7 @@ def _leave_running(runner: TaskRunner[Any]) -> Iterator[TaskRunner[Any]]:
 def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
+    from prefect.settings import PREFECT_API_URL
     from prefect_ray import RayTaskRunner
     from prefect_ray.context import remote_options
 
