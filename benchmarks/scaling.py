@@ -6,10 +6,10 @@
 Every size makes as many assets a GPU (or, with threads, in all), each with seeds of its own and a
 PREFECT_HOME of its own, so that nothing is taken from a size before; with Ray it sees its share of
 GPUs and cores alone, whole cores: of a core that runs two threads, both are the same GPU's. A small
-suite goes first and is not counted: it reads files from disk that
-later runs find in memory. `efficiency` is the rate over that of the first size, and over the ratio
-of the sizes. Times include the start of the program, of Ray and of its workers; `from the first`
-counts the assets after the first one by the time after it.
+suite goes first and is not counted: it reads files from disk that later runs find in memory.
+`efficiency` is the rate over that of the first size, and over the ratio of the sizes. Times include
+the start of the program, of Ray and of its workers; `from the first` counts the assets after the
+first one by the time after it.
 
 A size's line is appended to OUT/results.jsonl as soon as it is done. Nothing else may run.
 """
