@@ -99,7 +99,8 @@ def _odd_tensors(rng: random.Random, tensors: dict[str, torch.Tensor]) -> dict[s
             kinds = (torch.float64, torch.int64, torch.bool, torch.float16, torch.uint8)
             out[key] = old.to(rng.choice(kinds))
         elif kind == 3:
-            out[key] = torch.full_like(old, rng.choice((float("nan"), float("inf"), -1e38)))
+            number = rng.choice((float("nan"), float("inf"), -1e38))  # integers cannot hold it
+            out[key] = torch.full_like(old if old.is_floating_point() else old.float(), number)
         elif kind == 4:
             out[key] = torch.zeros(())
         elif kind == 5:
