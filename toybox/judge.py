@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.views import FINE_WORDS
 from toybox.catalogue import ACCESSORIES, ACCESSORY_COLOURS, CATEGORIES, COLOURS
 
@@ -147,7 +147,7 @@ def load_judge(
     except FileNotFoundError as error:
         raise UserError(f"there is no judge in {path}: {error.filename} is missing") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the judge in {path} is damaged: {error}") from error
+        raise UserError(f"the judge in {path} is damaged: {first_line(error)}") from error
     if labels != Labels():
         raise UserError(f"the judge in {path} knows another catalogue; train it again")
     return Judge(network.to(device).eval(), int(config["resolution"]), labels)

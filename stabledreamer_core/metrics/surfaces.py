@@ -12,7 +12,7 @@ import open3d as o3d
 import trimesh
 from numpy.typing import NDArray
 
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.mesh_glb import from_gltf_axes
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, aligned
 
@@ -132,7 +132,7 @@ def load_surface(path: Path) -> trimesh.Trimesh | None:
     try:
         meshes = list(trimesh.load_scene(path).geometry.values())
     except Exception as error:  # whatever a damaged file makes of the reader
-        raise UserError(f"{path} cannot be read as a mesh: {error}") from error
+        raise UserError(f"{path} cannot be read as a mesh: {first_line(error)}") from error
     if not meshes:
         return None
     if len(meshes) > 1:

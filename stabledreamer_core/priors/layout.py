@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import read_whole
 
 MOST_BYTES = 128 * 2**20  # of a JSON file; the largest tokenizers have 30 MB
@@ -76,12 +76,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"this prior is damaged: {path} holds no JSON object")
     return content
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, as part of a line of ours."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def read_shape(folder: Path) -> tuple[str, Shape]:

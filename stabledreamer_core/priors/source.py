@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.priors.layout import (
     WEIGHTS,
     check_folder,
-    first_line,
     needed_files,
     read_shape,
 )

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.priors.layout import first_line, read_json, read_shape
+from stabledreamer_core.priors.layout import read_json, read_shape
 from stabledreamer_core.priors.quiet import quiet
 
 

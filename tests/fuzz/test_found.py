@@ -117,16 +117,20 @@ def _bomb(data: bytes) -> bytes:
     return data[:at] + (2**16).to_bytes(4, "big") * 2 + data[at + 8 :]
 
 
+def small_mesh(path: Path) -> None:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float64)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    picture = np.zeros((8, 8, 3), np.uint8)
+    write_glb(path, Surface(corners, corners, faces, None, corners[:, :2], picture))
+
+
 @pytest.mark.parametrize(
     "damage",
     [_bomb, lambda data: data.replace(b'"count": 4', b'"count":-1'), lambda data: data[:20]],
     ids=["picture bomb", "count", "cut"],
 )
 def test_a_hostile_mesh(damage, tmp_path: Path) -> None:
-    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float64)
-    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-    picture = np.zeros((8, 8, 3), np.uint8)
-    write_glb(tmp_path / "a.glb", Surface(corners, corners, faces, None, corners[:, :2], picture))
+    small_mesh(tmp_path / "a.glb")
     data = (tmp_path / "a.glb").read_bytes().replace(b'"count":4', b'"count": 4')
     (tmp_path / "a.glb").write_bytes(damage(data))
     with pytest.raises(UserError, match=r"a\.glb"):
@@ -171,3 +175,21 @@ def test_a_mesh_file_of_two_meshes(tmp_path: Path) -> None:
     trimesh.Scene(boxes).export(tmp_path / "a.glb")
     with pytest.raises(UserError, match="2 meshes"):
         load_surface(tmp_path / "a.glb")
+
+
+def test_a_mesh_with_a_long_word_for_a_number(tmp_path: Path) -> None:
+    from stabledreamer_core.metrics.surfaces import load_surface
+
+    small_mesh(tmp_path / "a.glb")
+    data = (tmp_path / "a.glb").read_bytes()
+    start, end = 20, 20 + int.from_bytes(data[12:16], "little")
+    document = json.loads(data[start:end])
+    document["materials"][0]["pbrMetallicRoughness"]["roughnessFactor"] = "a" * 10**4
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    head = data[:8] + (start + len(text) + len(data) - end).to_bytes(4, "little")
+    chunk = len(text).to_bytes(4, "little") + data[16:20] + text
+    (tmp_path / "a.glb").write_bytes(head + chunk + data[end:])
+    with pytest.raises(UserError, match=r"a\.glb") as told:
+        load_surface(tmp_path / "a.glb")
+    assert len(str(told.value)) < 1500
