@@ -1,5 +1,6 @@
 """All assets of a suite on one page."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,10 @@ def write_contact_sheet(out: Path, assets: list[dict[str, Any]]) -> Path | None:
     sheet = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
-    for index, asset in enumerate(assets):
+    with ThreadPoolExecutor() as pool:
+        tiles = list(pool.map(_tile, [out / asset["folder"] / "preview.png" for asset in assets]))
+    for index, (asset, tile) in enumerate(zip(assets, tiles, strict=True)):
         left, top = MARGIN + index % columns * width, MARGIN + index // columns * height
-        with Image.open(out / asset["folder"] / "preview.png") as preview:
-            tile = preview.convert("RGB")
-        tile.thumbnail(TILE, Image.Resampling.LANCZOS)
         sheet.paste(tile, (left, top))
         caption = f"{asset['prompt'][:60]} (seed {asset['seed']})"
         draw.text((left + 2, top + TILE[1] + 4), caption, fill="black", font=font)
@@ -42,3 +42,10 @@ def write_contact_sheet(out: Path, assets: list[dict[str, Any]]) -> Path | None:
     with atomic_write(path) as temporary:
         sheet.save(temporary)
     return path
+
+
+def _tile(preview: Path) -> Image.Image:
+    with Image.open(preview) as opened:
+        tile = opened.convert("RGB")
+    tile.thumbnail(TILE, Image.Resampling.LANCZOS)
+    return tile

@@ -1,7 +1,8 @@
 """Where a suite's tasks run: in this process, or on the workers of a Ray cluster.
 
 The flow is the same: it submits tasks and asks for their results. With Ray and GPUs, a task holds
-the part of a GPU that it is submitted with.
+the part of a GPU that it is submitted with, and may be told to begin after another: this process
+takes 50 ms to submit one, which is long when a hundred are due at once.
 
 Ray ends a worker process after one task that holds a part of a GPU, since a process that has used
 one GPU stays there whatever it is given next. That is right for stages, and waste for what comes
@@ -19,7 +20,8 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from math import ceil
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stabledreamer_core.errors import UserError
 
@@ -27,8 +29,19 @@ if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
 Runner = Literal["threads", "ray"]
-Result = Callable[[], Any]  # waits, then returns what the task did, or raises what it raised
-Submit = Callable[..., Result]  # submit(task, parameters, gpu=part of one, light=False, here=False)
+
+
+class Submitted(NamedTuple):
+    """A task that runs, or will."""
+
+    result: Callable[[], Any]
+    """Waits, then returns what the task returned, or raises what it raised."""
+    future: Any = None
+    """What others can be told to begin after; None if nothing can."""
+
+
+# submit(task, parameters, gpu=part of one, alike=0, light=False, here=False, after=None)
+Submit = Callable[..., Submitted]
 
 STORE_BYTES = 100 * 2**20  # of Ray's memory for results: ours are a few lines of JSON
 
@@ -54,6 +67,10 @@ def started(runner: Runner, workers: int, ray_address: str | None = None) -> Ite
     What is submitted with `here=True`, and everything with one thread, waits until its result is
     asked for, and runs then in the thread that asks.
 
+    With Ray, `alike` says how many such tasks come together, so that they spread over the GPUs, and
+    a task that is submitted with `after=` another has what that one returned as a parameter of that
+    name; if that one fails, so does it.
+
     Args:
         workers: tasks at once; in threads of this process, or as processes of a Ray cluster that
             lives as long as the block.
@@ -66,13 +83,13 @@ def started(runner: Runner, workers: int, ray_address: str | None = None) -> Ite
         with _ray(workers, ray_address) as submit:
             yield submit
     elif workers == 1:
-        yield lambda task, parameters, **_: lambda: task(**parameters)
+        yield lambda task, parameters, **_: Submitted(lambda: task(**parameters))
     else:
         from prefect.task_runners import ThreadPoolTaskRunner
 
         with _leave_running(ThreadPoolTaskRunner(max_workers=workers)) as threads:
             yield (
-                lambda task, parameters, here=False, **_: (
+                lambda task, parameters, here=False, **_: Submitted(
                     (lambda: task(**parameters))
                     if here
                     else threads.submit(task, parameters).result
@@ -131,15 +148,35 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
         gpus = ray.cluster_resources().get("GPU", 0)
 
         def submit(
-            task: Any, parameters: dict[str, Any], gpu: float = 1.0, light: bool = False, **_: Any
-        ) -> Result:
-            held = worker_options(gpu, light) if gpus else {}
+            task: Any,
+            parameters: dict[str, Any],
+            gpu: float = 1.0,
+            alike: int = 0,
+            light: bool = False,
+            after: Submitted | None = None,
+            **_: Any,
+        ) -> Submitted:
+            held = worker_options(even_part(gpu, alike, gpus), light) if gpus else {}
+            if after:
+                parameters = parameters | {"after": after.future}
             with remote_options(num_cpus=1, **held):
-                return runner.submit(task, parameters).result
+                future = runner.submit(task, parameters)
+            return Submitted(future.result, future)
 
         yield submit
     finally:
         runner.__exit__(None, None, None)
+
+
+def even_part(gpu: float, alike: int, gpus: float) -> float:
+    """A part of a GPU with which few tasks use all GPUs: Ray fills one before it begins another.
+
+    Args:
+        gpu: the least that a task holds.
+        alike: tasks that come together; 0 if others come later.
+        gpus: how many there are.
+    """
+    return max(gpu, 1.0 / ceil(alike / gpus)) if alike else gpu
 
 
 def worker_options(gpu: float, light: bool) -> dict[str, Any]:

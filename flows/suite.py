@@ -14,7 +14,7 @@ from flows.asset_folder import slug
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
-from flows.runners import Result, Runner, Submit, check_runner, started
+from flows.runners import Runner, Submit, Submitted, check_runner, started
 from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
@@ -36,8 +36,14 @@ WHOLE, BATCH, FINISHING = 1.0, 1 / 4, 1 / 40
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=worth_retrying,
 )
-def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome:
-    """One asset of a suite."""
+def asset(
+    prompt: str, seed: int, out: str, settings: dict[str, Any], after: None = None
+) -> Outcome:
+    """One asset of a suite.
+
+    Args:
+        after: what its batch returned, where it began after that.
+    """
     with server_errors():
         record = dream(prompt, seed, out=out, **settings)
     return {key: record[key] for key in ("stages", "metrics", "config_hash")}
@@ -111,23 +117,28 @@ def _make(
     wanted: list[Wanted], settings: dict[str, Any], batch: int, work: Path, submit: Submit
 ) -> list[Outcome]:
     """Outcomes in the order of `wanted`; a failure is an outcome, so it stops no other asset."""
-    made: dict[Wanted, Result] = {}
+    made: dict[Wanted, Submitted] = {}
 
-    def make(one: Wanted, gpu: float) -> None:
+    def make(one: Wanted, gpu: float, after: Submitted | None = None) -> None:
         if one not in made:
             parameters = one._asdict() | {"settings": settings}
-            made[one] = submit(asset, parameters, gpu=gpu, light=gpu == FINISHING)
+            made[one] = submit(asset, parameters, gpu=gpu, light=gpu == FINISHING, after=after)
 
     # 1. Stages 1 and 2 in batches; the rest of each asset as soon as its batch is done.
     if batch > 1:
         check_batch(settings)
         groups = batches(wanted, settings, batch)
-        ahead = [_ahead(group, settings, work, submit) for group in groups]
+        ahead = [_ahead(group, len(groups), settings, work, submit) for group in groups]
+        for group, done in zip(groups, ahead, strict=True):
+            for one in group if done.future else ():
+                make(one, FINISHING, after=done)
         for index, (group, done) in enumerate(zip(groups, ahead, strict=True)):
             if settings["bars"]:
                 print(f"[batch {index + 1}/{len(groups)}] {len(group)} at once", flush=True)
             if problem := _outcome(done).get("error"):
                 warnings.warn(f"{problem}; going on one by one", stacklevel=2)
+                for one in group:
+                    made.pop(one, None)  # what was to begin after it has failed with it
             for one in group:
                 make(one, FINISHING)
 
@@ -143,14 +154,16 @@ def _make(
     return outcomes
 
 
-def _ahead(group: list[Wanted], settings: dict[str, Any], work: Path, submit: Submit) -> Result:
+def _ahead(
+    group: list[Wanted], groups: int, settings: dict[str, Any], work: Path, submit: Submit
+) -> Submitted:
     parameters = {"batch": [tuple(one) for one in group], "settings": settings, "work": str(work)}
-    return submit(optimize_batch, parameters, gpu=BATCH, here=True)
+    return submit(optimize_batch, parameters, gpu=BATCH, alike=groups, here=True)
 
 
-def _outcome(result: Result) -> Outcome:
+def _outcome(submitted: Submitted) -> Outcome:
     try:
-        return result() or {}
+        return submitted.result() or {}
     except Exception as error:
         stopping.check()  # it may come of the stop
         return {"error": " ".join(str(error).split()) or type(error).__name__}

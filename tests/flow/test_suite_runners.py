@@ -13,7 +13,7 @@ import torch
 from prefect import task
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows import runners, suite_retry
+from flows import runners, suite_batch, suite_retry
 from flows import suite as suite_module
 from flows.suite import suite
 from stabledreamer_core.checkpoint import load_checkpoint
@@ -105,7 +105,7 @@ def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failure
 
     monkeypatch.setattr(suite_module, "dream", dream)
     asset = suite_module.asset.with_options(retry_delay_seconds=0)
-    outcome = suite_module._outcome(lambda: asset("a bear", 0, "", {}))
+    outcome = suite_module._outcome(runners.Submitted(lambda: asset("a bear", 0, "", {})))
     assert len(calls) == tries
     assert ("stale" in outcome.get("error", "")) == (failures == 9)
 
@@ -185,6 +185,31 @@ def test_a_gpu_is_all_given_away_to_batches_and_finishing_assets():
     assert 3 * batch + 10 * finishing == 10_000 * suite_module.WHOLE
 
 
+@pytest.mark.parametrize(
+    ("alike", "gpus", "part"),
+    [(1, 2, 1), (2, 2, 1), (3, 2, 1 / 2), (4, 2, 1 / 2), (6, 2, 1 / 3), (8, 2, 1 / 4)]
+    + [(100, 2, 1 / 4), (5, 1, 1 / 4), (0, 2, 1 / 4)],
+)
+def test_few_batches_spread_over_all_gpus(alike, gpus, part):
+    assert runners.even_part(suite_module.BATCH, alike, gpus) == part
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_with_ray_assets_whose_batch_failed_are_made_one_by_one(prefect, params, tmp_path):
+    """A file lies where the batches would keep unfinished work."""
+    pytest.importorskip("prefect_ray")
+    pytest.importorskip("ray")
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / suite_batch.WORK).write_text("")
+    prompts = ["a red bear", "a blue car", "a red hat"]
+    options = {"workers": 2, "runner": "ray", "batch": 2}
+    with pytest.warns(UserWarning, match="going on one by one") as told:
+        summary = run_suite(tmp_path, params, prompts, **options)
+    assert len([one for one in told if "one by one" in str(one.message)]) == 2
+    assert [one["prompt"] for one in summary["assets"]] == prompts, summary["failures"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
@@ -202,9 +227,9 @@ def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
     try:
         with runners.started("ray", 4) as submit:
             light = [submit(where, {}, gpu=suite_module.FINISHING, light=True) for _ in range(12)]
-            light = [result() for result in light]
-            stages = [submit(where, {}, gpu=suite_module.BATCH) for _ in range(4)]
-            stages = [result() for result in stages]
+            light = [one.result() for one in light]
+            stages = [submit(where, {}, gpu=suite_module.BATCH, alike=4) for _ in range(4)]
+            stages = [one.result() for one in stages]
     finally:
         ray.shutdown()
     assert {kind for _, kind, _ in light} == {"light"}
@@ -212,4 +237,4 @@ def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
     assert {kind for _, kind, _ in stages} == {"stages"}
     assert len({process for process, _, _ in stages}) == 4
     assert not {process for process, _, _ in stages} & {process for process, _, _ in light}
-    assert {gpu for _, _, gpu in stages} <= {"0", "1"}
+    assert sorted(gpu for _, _, gpu in stages) == ["0", "0", "1", "1"]
