@@ -28,7 +28,11 @@ def prefect_server() -> Iterator[None]:
     """
     for service in SERVICES:
         os.environ.setdefault(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
 
     if os.environ.get("PREFECT_API_URL"):
         yield
@@ -37,7 +41,8 @@ def prefect_server() -> Iterator[None]:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    listener = socket.socket()
+    # asyncio sends at once only on sockets made so; else the rest of each answer is 40 ms late.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True), log_level="critical"))
     thread = threading.Thread(
@@ -46,7 +51,9 @@ def prefect_server() -> Iterator[None]:
     thread.start()
     _wait_until_started(server, thread)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-    with temporary_settings({PREFECT_API_URL: url}):
+    # Nobody here looks for signs of life, and a flow's end waits up to 1 s for who sends them.
+    quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings({PREFECT_API_URL: url, **quiet}):
         yield
     server.should_exit = True  # after an error the process ends, and the thread with it
     thread.join(timeout=5.0)
