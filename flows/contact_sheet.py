@@ -32,12 +32,12 @@ def write_contact_sheet(out: Path, assets: list[dict[str, Any]]) -> Path | None:
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
     with ThreadPoolExecutor() as pool:
-        tiles = list(pool.map(_tile, [out / asset["folder"] / "preview.png" for asset in assets]))
-    for index, (asset, tile) in enumerate(zip(assets, tiles, strict=True)):
-        left, top = MARGIN + index % columns * width, MARGIN + index // columns * height
-        sheet.paste(tile, (left, top))
-        caption = f"{asset['prompt'][:60]} (seed {asset['seed']})"
-        draw.text((left + 2, top + TILE[1] + 4), caption, fill="black", font=font)
+        tiles = pool.map(_tile, [out / asset["folder"] / "preview.png" for asset in assets])
+        for index, (asset, tile) in enumerate(zip(assets, tiles, strict=True)):
+            left, top = MARGIN + index % columns * width, MARGIN + index // columns * height
+            sheet.paste(tile, (left, top))
+            caption = f"{asset['prompt'][:60]} (seed {asset['seed']})"
+            draw.text((left + 2, top + TILE[1] + 4), caption, fill="black", font=font)
     path = out / "contact_sheet.png"
     with atomic_write(path) as temporary:
         sheet.save(temporary)

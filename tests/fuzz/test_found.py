@@ -193,3 +193,16 @@ def test_a_mesh_with_a_long_word_for_a_number(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.glb") as told:
         load_surface(tmp_path / "a.glb")
     assert len(str(told.value)) < 1500
+
+
+def test_a_prior_with_a_long_word_for_a_kind_of_prediction(tiny_if: Path, tmp_path: Path) -> None:
+    import shutil
+
+    there = tmp_path / "prior"
+    shutil.copytree(tiny_if, there)
+    file = there / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"prediction_type": "é" * 2000}))
+    with pytest.raises(UserError, match="prediction_type") as told:
+        load_prior(str(there))
+    assert "epsilon" in str(told.value), "what is allowed is at the end"
+    assert len(str(told.value)) < 1500
