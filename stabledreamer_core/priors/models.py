@@ -124,7 +124,8 @@ def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
             raise UserError(
                 f"this prior is damaged: its scheduler cannot be made ({first_line(error)})"
             ) from error
-    if len(abar) < 2 or not (abar.isfinite() & (abar >= 0.0) & (abar <= 1.0)).all():
+    levels = abar.isfinite() & (abar >= 0.0) & (abar <= 1.0)
+    if abar.ndim != 1 or len(abar) < 2 or not levels.all():
         raise UserError(
             "this prior is damaged: its scheduler's alphas_cumprod is no noise schedule"
         )

@@ -151,6 +151,7 @@ def test_a_hostile_mesh(damage, tmp_path: Path) -> None:
         ),
         ("scheduler/scheduler_config.json", "num_train_timesteps", 10**12, "num_train_timesteps"),
         ("scheduler/scheduler_config.json", "beta_schedule", "mine", "scheduler"),
+        ("scheduler/scheduler_config.json", "trained_betas", 0.5, "no noise schedule"),
         ("model_index.json", "tokenizer", ["antigravity", "T5Tokenizer"], "antigravity"),
     ],
 )
