@@ -130,8 +130,9 @@ def _make(
         groups = batches(wanted, settings, batch)
         ahead = [_ahead(group, len(groups), settings, work, submit) for group in groups]
         for group, done in zip(groups, ahead, strict=True):
-            for one in group if done.future else ():
-                make(one, FINISHING, after=done)
+            if done.future:  # else it runs when it is asked for, below
+                for one in group:
+                    make(one, FINISHING, after=done)
         for index, (group, done) in enumerate(zip(groups, ahead, strict=True)):
             if settings["bars"]:
                 print(f"[batch {index + 1}/{len(groups)}] {len(group)} at once", flush=True)
