@@ -1,13 +1,15 @@
 """Where a suite's tasks run: in this process, or on the workers of a Ray cluster.
 
 The flow is the same: it submits tasks and asks for their results. With Ray and GPUs, a task holds
-the part of a GPU that it is submitted with, and may be told to begin after another: this process
-takes 50 ms to submit one, which is long when a hundred are due at once.
+the part of a GPU that it is submitted with: all of it, a batch's, or a finishing asset's. Finishing
+assets are work for the cores, and batches for the GPU, which should never wait for one. But of all
+that fits where something ended, Ray takes many small parts before one large one; so a finishing
+asset is submitted only when it has room beside three batches, and until then `submit` waits.
 
 Ray ends a worker process after one task that holds a part of a GPU, since a process that has used
 one GPU stays there whatever it is given next. That is right for stages, and waste for what comes
-after them: seconds of work behind ten seconds of imports. So light tasks have processes of their
-own, which stay and do one after another, each on the GPU it began with.
+after them: seconds of work behind ten seconds of imports. So finishing assets have processes of
+their own, which stay and do one after another, each on the GPU it began with.
 
 Prefect is imported where it is used: what `check_runner` finds is told before a server starts, and
 flows/server.py can tell Prefect its settings only before it is imported.
@@ -20,8 +22,8 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from math import ceil
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any, Literal
 
 from stabledreamer_core.errors import UserError
 
@@ -31,17 +33,13 @@ if TYPE_CHECKING:
 Runner = Literal["threads", "ray"]
 
 
-class Submitted(NamedTuple):
-    """A task that runs, or will."""
+Result = Callable[[], Any]  # waits, then returns what the task returned, or raises what it raised
+Submit = Callable[..., Result]  # submit(task, parameters, gpu=part of one, alike=0, here=False)
 
-    result: Callable[[], Any]
-    """Waits, then returns what the task returned, or raises what it raised."""
-    future: Any = None
-    """What others can be told to begin after; None if nothing can."""
-
-
-# submit(task, parameters, gpu=part of one, alike=0, light=False, here=False, after=None)
-Submit = Callable[..., Submitted]
+# Parts of a GPU. One batch alone leaves half of it idle, and begins with seconds of imports. An
+# asset that is past its stages uses it for moments, but 1.7 GB of its memory.
+WHOLE, BATCH, FINISHING = 1.0, 9 / 40, 1 / 40
+BATCHES_AT_ONCE, FINISHING_AT_ONCE = 3, 13
 
 STORE_BYTES = 100 * 2**20  # of Ray's memory for results: ours are a few lines of JSON
 
@@ -67,9 +65,7 @@ def started(runner: Runner, workers: int, ray_address: str | None = None) -> Ite
     What is submitted with `here=True`, and everything with one thread, waits until its result is
     asked for, and runs then in the thread that asks.
 
-    With Ray, `alike` says how many such tasks come together, so that they spread over the GPUs, and
-    a task that is submitted with `after=` another has what that one returned as a parameter of that
-    name; if that one fails, so does it.
+    With Ray, `alike` says how many such tasks come together, so that they spread over the GPUs.
 
     Args:
         workers: tasks at once; in threads of this process, or as processes of a Ray cluster that
@@ -83,13 +79,13 @@ def started(runner: Runner, workers: int, ray_address: str | None = None) -> Ite
         with _ray(workers, ray_address) as submit:
             yield submit
     elif workers == 1:
-        yield lambda task, parameters, **_: Submitted(lambda: task(**parameters))
+        yield lambda task, parameters, **_: lambda: task(**parameters)
     else:
         from prefect.task_runners import ThreadPoolTaskRunner
 
         with _leave_running(ThreadPoolTaskRunner(max_workers=workers)) as threads:
             yield (
-                lambda task, parameters, here=False, **_: Submitted(
+                lambda task, parameters, here=False, **_: (
                     (lambda: task(**parameters))
                     if here
                     else threads.submit(task, parameters).result
@@ -145,23 +141,22 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     runner = RayTaskRunner(address=address or "local", init_kwargs=options)
     runner.__enter__()
     try:
-        gpus = ray.cluster_resources().get("GPU", 0)
+        has = ray.cluster_resources()
+        gpus = has.get("GPU", 0)
+        room = finishing_at_once(has.get("CPU", 0), gpus) if gpus else inf
+        finishing: list[Any] = []
 
         def submit(
-            task: Any,
-            parameters: dict[str, Any],
-            gpu: float = 1.0,
-            alike: int = 0,
-            light: bool = False,
-            after: Submitted | None = None,
-            **_: Any,
-        ) -> Submitted:
-            held = worker_options(even_part(gpu, alike, gpus), light) if gpus else {}
-            if after:
-                parameters = parameters | {"after": after.future}
+            task: Any, parameters: dict[str, Any], gpu: float = WHOLE, alike: int = 0, **_: Any
+        ) -> Result:
+            while gpu == FINISHING and len(finishing) >= room:
+                finishing[:] = ray.wait(finishing)[1]
+            held = worker_options(even_part(gpu, alike, gpus)) if gpus else {}
             with remote_options(num_cpus=1, **held):
                 future = runner.submit(task, parameters)
-            return Submitted(future.result, future)
+            if gpu == FINISHING:
+                finishing.append(future.wrapped_future)
+            return future.result
 
         yield submit
     finally:
@@ -179,17 +174,21 @@ def even_part(gpu: float, alike: int, gpus: float) -> float:
     return max(gpu, 1.0 / ceil(alike / gpus)) if alike else gpu
 
 
-def worker_options(gpu: float, light: bool) -> dict[str, Any]:
+def finishing_at_once(cores: float, gpus: float) -> int:
+    """How many finishing assets leave three batches a GPU both their core and their part of it."""
+    beside = cores / gpus - BATCHES_AT_ONCE
+    return max(1, int(gpus * min(FINISHING_AT_ONCE, beside)))
+
+
+def worker_options(gpu: float) -> dict[str, Any]:
     """Ray's options for a task that holds a part of a GPU.
 
-    Args:
-        gpu: the part.
-        light: whether a process that did other light tasks may do it. Processes are told apart by
-            their environment, so a light task's never does one that is not.
+    Processes are told apart by their environment: one that did a finishing asset does others, and
+    nothing else.
     """
-    kind = {"STABLEDREAMER_WORKER": "light" if light else "stages"}
+    light = gpu == FINISHING
     return {
         "num_gpus": gpu,
         "max_calls": 0 if light else 1,  # 0: as many as come
-        "runtime_env": {"env_vars": kind},
+        "runtime_env": {"env_vars": {"STABLEDREAMER_WORKER": "light" if light else "stages"}},
     }

@@ -14,7 +14,7 @@ from flows.asset_folder import slug
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
-from flows.runners import Runner, Submit, Submitted, check_runner, started
+from flows.runners import BATCH, FINISHING, WHOLE, Result, Runner, Submit, check_runner, started
 from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
@@ -22,11 +22,6 @@ from stabledreamer_core.files import atomic_write
 from tasks import stopping
 
 Outcome = dict[str, Any]
-
-# Parts of a GPU: three batches, since one alone leaves half of it idle and begins with seconds of
-# imports; and beside them ten assets that are past their stages, as the cores have ten seconds of
-# work with each, and use the GPU for moments (but 1.7 GB of its memory).
-WHOLE, BATCH, FINISHING = 1.0, 1 / 4, 1 / 40
 
 
 @task(
@@ -36,14 +31,8 @@ WHOLE, BATCH, FINISHING = 1.0, 1 / 4, 1 / 40
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=worth_retrying,
 )
-def asset(
-    prompt: str, seed: int, out: str, settings: dict[str, Any], after: None = None
-) -> Outcome:
-    """One asset of a suite.
-
-    Args:
-        after: what its batch returned, where it began after that.
-    """
+def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome:
+    """One asset of a suite."""
     with server_errors():
         record = dream(prompt, seed, out=out, **settings)
     return {key: record[key] for key in ("stages", "metrics", "config_hash")}
@@ -117,29 +106,22 @@ def _make(
     wanted: list[Wanted], settings: dict[str, Any], batch: int, work: Path, submit: Submit
 ) -> list[Outcome]:
     """Outcomes in the order of `wanted`; a failure is an outcome, so it stops no other asset."""
-    made: dict[Wanted, Submitted] = {}
+    made: dict[Wanted, Result] = {}
 
-    def make(one: Wanted, gpu: float, after: Submitted | None = None) -> None:
+    def make(one: Wanted, gpu: float) -> None:
         if one not in made:
-            parameters = one._asdict() | {"settings": settings}
-            made[one] = submit(asset, parameters, gpu=gpu, light=gpu == FINISHING, after=after)
+            made[one] = submit(asset, one._asdict() | {"settings": settings}, gpu=gpu)
 
     # 1. Stages 1 and 2 in batches; the rest of each asset as soon as its batch is done.
     if batch > 1:
         check_batch(settings)
         groups = batches(wanted, settings, batch)
         ahead = [_ahead(group, len(groups), settings, work, submit) for group in groups]
-        for group, done in zip(groups, ahead, strict=True):
-            if done.future:  # else it runs when it is asked for, below
-                for one in group:
-                    make(one, FINISHING, after=done)
         for index, (group, done) in enumerate(zip(groups, ahead, strict=True)):
             if settings["bars"]:
                 print(f"[batch {index + 1}/{len(groups)}] {len(group)} at once", flush=True)
             if problem := _outcome(done).get("error"):
                 warnings.warn(f"{problem}; going on one by one", stacklevel=2)
-                for one in group:
-                    made.pop(one, None)  # what was to begin after it has failed with it
             for one in group:
                 make(one, FINISHING)
 
@@ -157,14 +139,14 @@ def _make(
 
 def _ahead(
     group: list[Wanted], groups: int, settings: dict[str, Any], work: Path, submit: Submit
-) -> Submitted:
+) -> Result:
     parameters = {"batch": [tuple(one) for one in group], "settings": settings, "work": str(work)}
     return submit(optimize_batch, parameters, gpu=BATCH, alike=groups, here=True)
 
 
-def _outcome(submitted: Submitted) -> Outcome:
+def _outcome(result: Result) -> Outcome:
     try:
-        return submitted.result() or {}
+        return result() or {}
     except Exception as error:
         stopping.check()  # it may come of the stop
         return {"error": " ".join(str(error).split()) or type(error).__name__}

@@ -105,7 +105,7 @@ def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failure
 
     monkeypatch.setattr(suite_module, "dream", dream)
     asset = suite_module.asset.with_options(retry_delay_seconds=0)
-    outcome = suite_module._outcome(runners.Submitted(lambda: asset("a bear", 0, "", {})))
+    outcome = suite_module._outcome(lambda: asset("a bear", 0, "", {}))
     assert len(calls) == tries
     assert ("stale" in outcome.get("error", "")) == (failures == 9)
 
@@ -178,20 +178,26 @@ def test_two_ray_workers_make_what_threads_make(prefect, params, tmp_path):
 
 
 def test_a_gpu_is_all_given_away_to_batches_and_finishing_assets():
-    """Three batches leave room for ten assets, to the last bit that Ray counts (1/10000)."""
-    batch, finishing = (
-        round(10_000 * part) for part in (suite_module.BATCH, suite_module.FINISHING)
-    )
-    assert 3 * batch + 10 * finishing == 10_000 * suite_module.WHOLE
+    """Three batches leave room for 13 assets, to the last bit that Ray counts (1/10000)."""
+    batch, finishing = (round(10_000 * part) for part in (runners.BATCH, runners.FINISHING))
+    assert 3 * batch + 13 * finishing == 10_000 * runners.WHOLE
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "room"),
+    [(16, 1, 13), (32, 2, 26), (128, 2, 26), (16, 2, 10), (8, 1, 5), (7, 2, 1), (2, 1, 1)],
+)
+def test_finishing_assets_leave_batches_their_cores(cores, gpus, room):
+    assert runners.finishing_at_once(cores, gpus) == room
 
 
 @pytest.mark.parametrize(
     ("alike", "gpus", "part"),
     [(1, 2, 1), (2, 2, 1), (3, 2, 1 / 2), (4, 2, 1 / 2), (6, 2, 1 / 3), (8, 2, 1 / 4)]
-    + [(100, 2, 1 / 4), (5, 1, 1 / 4), (0, 2, 1 / 4)],
+    + [(100, 2, 9 / 40), (5, 1, 9 / 40), (0, 2, 9 / 40)],
 )
 def test_few_batches_spread_over_all_gpus(alike, gpus, part):
-    assert runners.even_part(suite_module.BATCH, alike, gpus) == part
+    assert runners.even_part(runners.BATCH, alike, gpus) == part
 
 
 @pytest.mark.slow
@@ -212,6 +218,30 @@ def test_with_ray_assets_whose_batch_failed_are_made_one_by_one(prefect, params,
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_with_ray_finishing_assets_wait_for_room_beside_batches(prefect):
+    """On a cluster that says it has a GPU: of 6 cores, three are the batches'."""
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("prefect_ray")
+
+    @task
+    def work() -> tuple[float, float]:
+        began = time.time()
+        time.sleep(0.2)
+        return began, time.time()
+
+    ray.init("local", num_cpus=6, num_gpus=1, include_dashboard=False, logging_level="ERROR")
+    try:
+        with runners.started("ray", 6) as submit:
+            results = [submit(work, {}, gpu=runners.FINISHING) for _ in range(20)]
+            times = [result() for result in results]
+    finally:
+        ray.shutdown()
+    together = [sum(began <= start < ended for began, ended in times) for start, _ in times]
+    assert 2 <= max(together) <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
     """On a cluster that says it has two GPUs; no task here touches one."""
     ray = pytest.importorskip("ray")
@@ -226,10 +256,10 @@ def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
     ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
     try:
         with runners.started("ray", 4) as submit:
-            light = [submit(where, {}, gpu=suite_module.FINISHING, light=True) for _ in range(12)]
-            light = [one.result() for one in light]
-            stages = [submit(where, {}, gpu=suite_module.BATCH, alike=4) for _ in range(4)]
-            stages = [one.result() for one in stages]
+            light = [submit(where, {}, gpu=runners.FINISHING) for _ in range(12)]
+            light = [result() for result in light]
+            stages = [submit(where, {}, gpu=runners.BATCH, alike=4) for _ in range(4)]
+            stages = [result() for result in stages]
     finally:
         ray.shutdown()
     assert {kind for _, kind, _ in light} == {"light"}
