@@ -1,15 +1,7 @@
 """Where a suite's tasks run: in this process, or on the workers of a Ray cluster.
 
-The flow is the same: it submits tasks and asks for their results. With Ray and GPUs, a task holds
-the part of a GPU that it is submitted with: all of it, a batch's, or a finishing asset's. Finishing
-assets are work for the cores, and batches for the GPU, which should never wait for one. But of all
-that fits where something ended, Ray takes many small parts before one large one; so a finishing
-asset is submitted only when it has room beside three batches, and until then `submit` waits.
-
-Ray ends a worker process after one task that holds a part of a GPU, since a process that has used
-one GPU stays there whatever it is given next. That is right for stages, and waste for what comes
-after them: seconds of work behind ten seconds of imports. So finishing assets have processes of
-their own, which stay and do one after another, each on the GPU it began with.
+The flow is the same: it submits tasks and asks for their results. With Ray it says of each task
+what it needs of a GPU: all of it, a batch's part, or a finishing asset's (ray_gpus.py).
 
 Prefect is imported where it is used: what `check_runner` finds is told before a server starts, and
 flows/server.py can tell Prefect its settings only before it is imported.
@@ -22,9 +14,9 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.ray_gpus import Kind, places
 from stabledreamer_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,14 +24,8 @@ if TYPE_CHECKING:
 
 Runner = Literal["threads", "ray"]
 
-
 Result = Callable[[], Any]  # waits, then returns what the task returned, or raises what it raised
-Submit = Callable[..., Result]  # submit(task, parameters, gpu=part of one, alike=0, here=False)
-
-# Parts of a GPU. One batch alone leaves half of it idle, and begins with seconds of imports. An
-# asset that is past its stages uses it for moments, but 1.7 GB of its memory.
-WHOLE, BATCH, FINISHING = 1.0, 9 / 40, 1 / 40
-BATCHES_AT_ONCE, FINISHING_AT_ONCE = 3, 13
+Submit = Callable[..., Result]  # submit(task, parameters, gpu: Kind, alike=0, here=False)
 
 STORE_BYTES = 100 * 2**20  # of Ray's memory for results: ours are a few lines of JSON
 
@@ -119,7 +105,6 @@ def _leave_running(runner: TaskRunner[Any]) -> Iterator[TaskRunner[Any]]:
 @contextmanager
 def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
     from prefect.settings import PREFECT_API_URL
     from prefect_ray import RayTaskRunner
     from prefect_ray.context import remote_options
@@ -141,54 +126,14 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     runner = RayTaskRunner(address=address or "local", init_kwargs=options)
     runner.__enter__()
     try:
-        has = ray.cluster_resources()
-        gpus = has.get("GPU", 0)
-        room = finishing_at_once(has.get("CPU", 0), gpus) if gpus else inf
-        finishing: list[Any] = []
+        with places() as place:
 
-        def submit(
-            task: Any, parameters: dict[str, Any], gpu: float = WHOLE, alike: int = 0, **_: Any
-        ) -> Result:
-            while gpu == FINISHING and len(finishing) >= room:
-                finishing[:] = ray.wait(finishing)[1]
-            held = worker_options(even_part(gpu, alike, gpus)) if gpus else {}
-            with remote_options(num_cpus=1, **held):
-                future = runner.submit(task, parameters)
-            if gpu == FINISHING:
-                finishing.append(future.wrapped_future)
-            return future.result
+            def submit(
+                task: Any, parameters: dict[str, Any], gpu: Kind = "whole", alike: int = 0, **_: Any
+            ) -> Result:
+                with remote_options(**place(gpu, alike)):
+                    return runner.submit(task, parameters).result
 
-        yield submit
+            yield submit
     finally:
         runner.__exit__(None, None, None)
-
-
-def even_part(gpu: float, alike: int, gpus: float) -> float:
-    """A part of a GPU with which few tasks use all GPUs: Ray fills one before it begins another.
-
-    Args:
-        gpu: the least that a task holds.
-        alike: tasks that come together; 0 if others come later.
-        gpus: how many there are.
-    """
-    return max(gpu, 1.0 / ceil(alike / gpus)) if alike else gpu
-
-
-def finishing_at_once(cores: float, gpus: float) -> int:
-    """How many finishing assets leave three batches a GPU both their core and their part of it."""
-    beside = cores / gpus - BATCHES_AT_ONCE
-    return max(1, int(gpus * min(FINISHING_AT_ONCE, beside)))
-
-
-def worker_options(gpu: float) -> dict[str, Any]:
-    """Ray's options for a task that holds a part of a GPU.
-
-    Processes are told apart by their environment: one that did a finishing asset does others, and
-    nothing else.
-    """
-    light = gpu == FINISHING
-    return {
-        "num_gpus": gpu,
-        "max_calls": 0 if light else 1,  # 0: as many as come
-        "runtime_env": {"env_vars": {"STABLEDREAMER_WORKER": "light" if light else "stages"}},
-    }

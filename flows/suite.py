@@ -14,7 +14,8 @@ from flows.asset_folder import slug
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
-from flows.runners import BATCH, FINISHING, WHOLE, Result, Runner, Submit, check_runner, started
+from flows.ray_gpus import Kind
+from flows.runners import Result, Runner, Submit, check_runner, started
 from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
@@ -108,7 +109,7 @@ def _make(
     """Outcomes in the order of `wanted`; a failure is an outcome, so it stops no other asset."""
     made: dict[Wanted, Result] = {}
 
-    def make(one: Wanted, gpu: float) -> None:
+    def make(one: Wanted, gpu: Kind) -> None:
         if one not in made:
             made[one] = submit(asset, one._asdict() | {"settings": settings}, gpu=gpu)
 
@@ -123,11 +124,11 @@ def _make(
             if problem := _outcome(done).get("error"):
                 warnings.warn(f"{problem}; going on one by one", stacklevel=2)
             for one in group:
-                make(one, FINISHING)
+                make(one, "finishing")
 
     # 2. What is done already, cannot be done, or is made alone.
     for one in wanted:
-        make(one, WHOLE if batch == 1 else FINISHING)
+        make(one, "whole" if batch == 1 else "finishing")
     outcomes = []
     for index, one in enumerate(wanted):
         if settings["bars"]:
@@ -141,7 +142,7 @@ def _ahead(
     group: list[Wanted], groups: int, settings: dict[str, Any], work: Path, submit: Submit
 ) -> Result:
     parameters = {"batch": [tuple(one) for one in group], "settings": settings, "work": str(work)}
-    return submit(optimize_batch, parameters, gpu=BATCH, alike=groups, here=True)
+    return submit(optimize_batch, parameters, gpu="batch", alike=groups, here=True)
 
 
 def _outcome(result: Result) -> Outcome:

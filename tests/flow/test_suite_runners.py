@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ import torch
 from prefect import task
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows import runners, suite_batch, suite_retry
+from flows import ray_gpus, runners, suite_batch, suite_retry
 from flows import suite as suite_module
 from flows.suite import suite
 from stabledreamer_core.checkpoint import load_checkpoint
@@ -177,27 +178,24 @@ def test_two_ray_workers_make_what_threads_make(prefect, params, tmp_path):
                 torch.testing.assert_close(scene[key], value, rtol=1e-3, atol=1e-3)
 
 
-def test_a_gpu_is_all_given_away_to_batches_and_finishing_assets():
-    """Three batches leave room for 13 assets, to the last bit that Ray counts (1/10000)."""
-    batch, finishing = (round(10_000 * part) for part in (runners.BATCH, runners.FINISHING))
-    assert 3 * batch + 13 * finishing == 10_000 * runners.WHOLE
-
-
-@pytest.mark.parametrize(
-    ("cores", "gpus", "room"),
-    [(16, 1, 13), (32, 2, 26), (128, 2, 26), (16, 2, 10), (8, 1, 5), (7, 2, 1), (2, 1, 1)],
-)
-def test_finishing_assets_leave_batches_their_cores(cores, gpus, room):
-    assert runners.finishing_at_once(cores, gpus) == room
+@pytest.mark.parametrize("cores", [1, 2, 3, 5, 8, 11, 16, 28, 64, 200])
+def test_what_a_gpu_has_room_for(cores):
+    """To the last bit that Ray counts (1/10000): all of it together, and no batch more."""
+    room = ray_gpus.room_on(cores)
+    batch, asset = (round(10_000 * room.part(kind)) for kind in ("batch", "finishing"))
+    assert room.batches * batch + room.assets * asset <= 10_000 < (room.batches + 1) * batch
+    assert room.batches + room.assets <= max(2, cores)
+    assert room.batches <= 4
+    assert room.assets * 1.7 < 70  # GB, on a GPU of 80
 
 
 @pytest.mark.parametrize(
     ("alike", "gpus", "part"),
     [(1, 2, 1), (2, 2, 1), (3, 2, 1 / 2), (4, 2, 1 / 2), (6, 2, 1 / 3), (8, 2, 1 / 4)]
-    + [(100, 2, 9 / 40), (5, 1, 9 / 40), (0, 2, 9 / 40)],
+    + [(100, 2, 1 / 4), (5, 1, 1 / 4), (0, 2, 1 / 4)],
 )
 def test_few_batches_spread_over_all_gpus(alike, gpus, part):
-    assert runners.even_part(runners.BATCH, alike, gpus) == part
+    assert ray_gpus.even_part(1 / 4, alike, gpus) == part
 
 
 @pytest.mark.slow
@@ -216,55 +214,72 @@ def test_with_ray_assets_whose_batch_failed_are_made_one_by_one(prefect, params,
     assert [one["prompt"] for one in summary["assets"]] == prompts, summary["failures"]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_with_ray_finishing_assets_wait_for_room_beside_batches(prefect):
-    """On a cluster that says it has a GPU: of 6 cores, three are the batches'."""
+@pytest.fixture
+def two_gpus():
+    """A cluster that says it has two GPUs and eight cores; no task touches one."""
     ray = pytest.importorskip("ray")
     pytest.importorskip("prefect_ray")
+    ray.init("local", num_cpus=8, num_gpus=2, include_dashboard=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
 
-    @task
-    def work() -> tuple[float, float]:
-        began = time.time()
-        time.sleep(0.2)
-        return began, time.time()
 
-    ray.init("local", num_cpus=6, num_gpus=1, include_dashboard=False, logging_level="ERROR")
-    try:
-        with runners.started("ray", 6) as submit:
-            results = [submit(work, {}, gpu=runners.FINISHING) for _ in range(20)]
-            times = [result() for result in results]
-    finally:
-        ray.shutdown()
-    together = [sum(began <= start < ended for began, ended in times) for start, _ in times]
-    assert 2 <= max(together) <= 3
+class Done(NamedTuple):
+    process: int
+    gpu: str
+    began: float
+    ended: float
+
+
+@task
+def work(seconds: float = 0.5) -> Done:
+    began = time.time()
+    time.sleep(seconds)
+    return Done(os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], began, time.time())
+
+
+def most_at_once(tasks: list[Done]) -> int:
+    return max(sum(one.began <= start < one.ended for one in tasks) for *_, start, _ in tasks)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_light_tasks_share_processes_and_stages_have_fresh_ones(prefect):
-    """On a cluster that says it has two GPUs; no task here touches one."""
-    ray = pytest.importorskip("ray")
-    pytest.importorskip("prefect_ray")
+def test_gpus_share_batches_and_finishing_assets_evenly(prefect, two_gpus):
+    """Of a GPU's four cores two are for batches, of which three come, and two for assets."""
+    with runners.started("ray", 8) as submit:
+        batches = [submit(work, {}, gpu="batch", alike=6) for _ in range(6)]
+        assets = [submit(work, {}, gpu="finishing") for _ in range(20)]
+        batches, assets = ([result() for result in results] for results in (batches, assets))
+    for gpu in "01":
+        here = [one for one in batches if one.gpu == gpu]
+        assert len(here) == len({one.process for one in here}) == 3  # a fresh process each
+        assert most_at_once(here) <= 2
+        finishing = [one for one in assets if one.gpu == gpu]
+        assert len(finishing) == 10
+        assert len({one.process for one in finishing}) <= 2
+        assert most_at_once(finishing) <= 2
+        assert not {one.process for one in here} & {one.process for one in finishing}
 
-    @task
-    def where() -> tuple[int, str, str]:
-        time.sleep(0.3)
-        names = ("STABLEDREAMER_WORKER", "CUDA_VISIBLE_DEVICES")
-        return os.getpid(), *(os.environ.get(name, "") for name in names)
 
-    ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="ERROR")
-    try:
-        with runners.started("ray", 4) as submit:
-            light = [submit(where, {}, gpu=runners.FINISHING) for _ in range(12)]
-            light = [result() for result in light]
-            stages = [submit(where, {}, gpu=runners.BATCH, alike=4) for _ in range(4)]
-            stages = [result() for result in stages]
-    finally:
-        ray.shutdown()
-    assert {kind for _, kind, _ in light} == {"light"}
-    assert len({process for process, _, _ in light}) <= 4
-    assert {kind for _, kind, _ in stages} == {"stages"}
-    assert len({process for process, _, _ in stages}) == 4
-    assert not {process for process, _, _ in stages} & {process for process, _, _ in light}
-    assert sorted(gpu for _, _, gpu in stages) == ["0", "0", "1", "1"]
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_assets_go_on_while_batches_wait_and_batches_while_assets_do(prefect, two_gpus):
+    """Whichever of them came first, and however many they are; a process starts in seconds."""
+    for first, second in (("batch", "finishing"), ("finishing", "batch")):
+        with runners.started("ray", 8) as submit:
+            many = [submit(work, {"seconds": 3.0}, gpu=first, alike=24) for _ in range(24)]
+            few = [submit(work, {}, gpu=second, alike=4) for _ in range(4)]
+            few, many = ([result() for result in results] for results in (few, many))
+        assert max(one.ended for one in few) < max(one.began for one in many)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_gpus_that_another_program_holds_are_not_waited_for(prefect, two_gpus, monkeypatch):
+    """A suite then has what Ray can give it: parts of the other GPU."""
+    monkeypatch.setattr(ray_gpus, "WAIT_S", 1.0)
+    held = two_gpus.remote(num_gpus=1)(lambda: time.sleep(60)).remote()
+    with runners.started("ray", 8) as submit:
+        done = [submit(work, {}, gpu="finishing") for _ in range(4)]
+        assert len({result().gpu for result in done}) == 1
+    two_gpus.cancel(held, force=True)
