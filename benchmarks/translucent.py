@@ -217,7 +217,8 @@ def jelly_camera(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Means over prompts with their spread, and p of the paired test against the NeRF."""
+    """Means over prompts with their spread, and p of the paired test against the NeRF alike."""
+    alike = dict(zip(VARIANTS, NERFS, strict=True))
     lines = [f"| | {' | '.join(METRICS)} |", "|---" * (1 + len(METRICS)) + "|"]
     for variant in dict.fromkeys(row["variant"] for row in rows):
         cells = [variant]
@@ -225,7 +226,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             found = describe(rows, variant, metric)
             assert found is not None
             cell = f"{found['mean']:.3f} ± {found['spread'] or 0.0:.3f}"
-            if variant in VARIANTS and (paired := compare(rows, variant, "nerf", metric)):
+            nerf = alike.get(variant)
+            if nerf and (paired := compare(rows, variant, nerf, metric)):
                 cell += f" (p {paired['p']:.4f})"
             cells.append(cell)
         lines.append(f"| {' | '.join(cells)} |")
