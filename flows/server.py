@@ -17,6 +17,9 @@ SERVICES = (
     "PAUSE_EXPIRATIONS REPOSSESSOR TASK_RUN_RECORDER"
 ).split()
 START_TIMEOUT_S = 60.0
+# A call that meets a connection just closed is tried again after 2 s; Prefect's clients close
+# their own after 25.
+KEEP_ALIVE_S = 60
 
 
 @contextmanager
@@ -44,7 +47,10 @@ def prefect_server() -> Iterator[None]:
     # asyncio sends at once only on sockets made so; else the rest of each answer is 40 ms late.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True), log_level="critical"))
+    app = create_app(ephemeral=True)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="critical", timeout_keep_alive=KEEP_ALIVE_S)
+    )
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="prefect-server", daemon=True
     )

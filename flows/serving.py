@@ -20,6 +20,7 @@ import psutil
 
 from flows import PROFILES, prefect_api
 from flows.processes import Known, end, end_marked, find, free_port, marked, port_is_free, start
+from flows.server import KEEP_ALIVE_S
 from stabledreamer_core.config import ROOT
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
@@ -194,6 +195,7 @@ def _environment(served: Served) -> dict[str, str]:
         "PREFECT_API_URL": served.api,
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_LOG_PRINTS": "true",
+        "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": str(KEEP_ALIVE_S),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         PAGES: f"{served.pages} {OUTPUTS}",
     }
