@@ -5,12 +5,14 @@ A thread starts faster and ends with us. Its services (schedules, triggers) stay
 is scheduled.
 """
 
+import asyncio
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 SERVICES = (
     "SCHEDULER LATE_RUNS CANCELLATION_CLEANUP FOREMAN TRIGGERS EVENT_PERSISTER EVENT_LOGGER "
@@ -47,7 +49,7 @@ def prefect_server() -> Iterator[None]:
     # asyncio sends at once only on sockets made so; else the rest of each answer is 40 ms late.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    app = create_app(ephemeral=True)
+    app = one_at_a_time(create_app(ephemeral=True))
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="critical", timeout_keep_alive=KEEP_ALIVE_S)
     )
@@ -63,6 +65,21 @@ def prefect_server() -> Iterator[None]:
         yield
     server.should_exit = True  # after an error the process ends, and the thread with it
     thread.join(timeout=5.0)
+
+
+def one_at_a_time(app: Any) -> Callable[..., Any]:
+    """The ASGI app, answering one request after another.
+
+    Prefect begins a transaction for each; begun at once by two dozen processes, those on SQLite are
+    refused, tried again after 2 and 4 s, or wait for one another until a timeout of 60 s.
+    """
+    turn = asyncio.Lock()
+
+    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        async with turn if scope["type"] == "http" else nullcontext():
+            await app(scope, receive, send)
+
+    return answer
 
 
 def _wait_until_started(server: object, thread: threading.Thread) -> None:

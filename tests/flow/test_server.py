@@ -1,7 +1,10 @@
 """The Prefect server inside the process."""
 
+import asyncio
 import http.client
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,3 +22,61 @@ def test_an_idle_connection_is_the_clients_to_close(prefect):
         connection.request("GET", "/api/health")
         assert connection.getresponse().read() == b"true"
         time.sleep(6.0)
+
+
+def test_requests_are_answered_one_after_another_and_websockets_beside_them():
+    from flows.server import one_at_a_time
+
+    together, most = set(), []
+
+    async def app(scope, receive, send):
+        together.add(receive)
+        await asyncio.sleep(0.01)
+        most.append(len(together & set(range(8))))
+        if receive == 9:
+            await asyncio.sleep(0.5)
+        together.discard(receive)
+        if receive == 3:
+            raise OSError("a client that went away")
+
+    async def ask() -> list[object]:
+        answer = one_at_a_time(app)
+        socket = asyncio.create_task(answer({"type": "websocket"}, 9, None))
+        asked = (answer({"type": "http"}, number, None) for number in range(8))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert 9 in together
+        await socket
+        return answers
+
+    answers = asyncio.run(ask())
+    assert max(most) == 1
+    assert [number for number, answer in enumerate(answers) if answer] == [3]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_many_processes_at_once_are_all_answered_at_once(prefect):
+    """Each as a worker of a suite: no answer that says to try again."""
+    from prefect import flow
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.states import Completed, Running
+
+    @flow
+    def nothing() -> None: ...
+
+    url, begin = str(PREFECT_API_URL.value()), threading.Barrier(24)
+
+    def run(_: int) -> None:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            SyncPrefectClient(url) as client,
+        ):
+            begin.wait()
+            for _ in range(5):
+                made = client.create_flow_run(nothing)
+                client.set_flow_run_state(made.id, Running())
+                client.set_flow_run_state(made.id, Completed())
+
+    with ThreadPoolExecutor(24) as threads:
+        list(threads.map(run, range(24)))
