@@ -57,23 +57,23 @@ def places() -> Iterator[Place]:
 
     hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     hosts = [host for host in hosts if host.get("GPU")]
-    gpus = int(sum(host["GPU"] for host in hosts))
+    gpus, cores = (int(sum(host.get(unit, 0) for host in hosts)) for unit in ("GPU", "CPU"))
     if not gpus:
         yield lambda kind, alike: {"num_cpus": 1}
-    elif len(hosts) > 1:
+    elif len(hosts) > 1 or cores < gpus:
         yield lambda kind, alike: anywhere(kind, alike, gpus)
     else:
-        with on_one_host(gpus, hosts[0].get("CPU", 0)) as place:
+        with on_one_host(gpus, cores / gpus) as place:
             yield place
 
 
 @contextmanager
 def on_one_host(gpus: int, cores: float) -> Iterator[Place]:
-    """As `places`, where one host has all GPUs, and so many cores."""
+    """As `places`, where one host has all GPUs, and so many cores for each."""
     from ray.util.placement_group import placement_group, remove_placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    room = room_on(cores / gpus)
+    room = room_on(cores)
     turns: dict[Kind, cycle[int]] = {kind: cycle(range(gpus)) for kind in PARTS}
     groups: list[Any] = []
 
