@@ -70,8 +70,8 @@ def prefect_server() -> Iterator[None]:
 def one_at_a_time(app: Any) -> Callable[..., Any]:
     """The ASGI app, answering one request after another.
 
-    Prefect begins a transaction for each; begun at once by two dozen processes, those on SQLite are
-    refused, tried again after 2 and 4 s, or wait for one another until a timeout of 60 s.
+    Prefect begins a transaction for each. Of two dozen at once SQLite refuses some, which their
+    clients try again after 2 and 4 s, or all wait for one another until a timeout of 60 s.
     """
     turn = asyncio.Lock()
 
