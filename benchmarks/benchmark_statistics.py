@@ -56,7 +56,7 @@ def describe(rows: list[Row], variant: str, metric: str) -> dict[str, float | in
 def compare(
     rows: list[Row], ours: str, other: str, metric: str
 ) -> dict[str, float | int | None] | None:
-    """The difference ours - other over the prompts that both have.
+    """The difference ours - other over the prompts and seeds that both have.
 
     Returns:
         n; `ours` and `other`, the means over these prompts; `difference` with `low` and `high`, the
@@ -66,8 +66,10 @@ def compare(
     How it misleads: the interval takes differences for normal, which shares of eight views are not;
     with n prompts p cannot be below 2 / 2^n, so four prompts prove nothing (.125).
     """
-    a, b = prompt_means(rows, ours, metric), prompt_means(rows, other, metric)
-    prompts = [prompt for prompt in a if prompt in b]
+    both = _assets(rows, ours, metric) & _assets(rows, other, metric)
+    shared = [row for row in rows if (row["prompt"], row["seed"]) in both]
+    a, b = prompt_means(shared, ours, metric), prompt_means(shared, other, metric)
+    prompts = list(a)
     if not prompts:
         return None
     differences = [a[prompt] - b[prompt] for prompt in prompts]
@@ -84,6 +86,12 @@ def compare(
         "high": None if half is None else mean + half,
         "p": signed_rank_p(differences),
     }
+
+
+def _assets(rows: list[Row], variant: str, metric: str) -> set[tuple[str, int]]:
+    """The prompts and seeds of a variant's assets that have the metric."""
+    mine = [row for row in rows if row["variant"] == variant]
+    return {(row["prompt"], row["seed"]) for row in mine if row["metrics"].get(metric) is not None}
 
 
 def signed_rank_p(differences: list[float]) -> float:

@@ -81,7 +81,7 @@ def write(
 
 def markdown(summary: Summary) -> str:
     """The tables: all variants, all claims in short, then a table a claim."""
-    named = [f"{metric} ({best:.0f})" for metric, best in BEST.items()]
+    named = [f"{metric} ({best:g})" for metric, best in BEST.items()]
     parts = [
         "Mean ± standard deviation over prompts (seeds averaged first); in brackets what a perfect "
         "asset has.",
@@ -129,7 +129,7 @@ def _claim_row(metric: str, found: dict[str, Any]) -> list[str]:
     if low is not None:
         difference += f" ({_digits(metric, low, '+')} to {_digits(metric, high, '+')})"
     means = [_digits(metric, found[side]) for side in ("ours", "other")]
-    return [f"{metric} ({BEST[metric]:.0f})", *means, difference, f"{found['p']:.4f}", found["n"]]
+    return [f"{metric} ({BEST[metric]:g})", *means, difference, f"{found['p']:.4f}", found["n"]]
 
 
 def _short(metric: str, found: dict[str, Any] | None) -> str:

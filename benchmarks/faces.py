@@ -1,11 +1,12 @@
-"""The tables of faces.yaml: how much of a toy looks like its front.
+"""The tables of faces.yaml and faces-heldout.yaml: how much of a toy looks like its front.
 
     python -m benchmarks.recipe_search benchmarks/faces.yaml --out outputs/faces --keep --unscored
     python -m benchmarks.suite_table outputs/faces
     python -m benchmarks.faces benchmarks/faces.yaml outputs/faces
 
-True toys are the row `true`; what has more than twice as much of a front is too frontal. Every
-asset's figures are in OUT/rows.jsonl.
+True toys are the row `true`; what has more than twice as much of a front is too frontal. Toys of
+one category tend to fail alike, so every test is repeated with categories for prompts. Every
+asset's figures are in OUT/rows.jsonl; given such a file for OUT, it prints the tables of it.
 
 With --strips it needs only the first command and no Gaussians: the judge sees the eight small views
 of each asset that recipe_search leaves, so that shares move by 1/8, and there is no geometry.
@@ -32,6 +33,7 @@ from stabledreamer_core.metrics.judged import judge_views, share_named, share_ne
 from stabledreamer_core.metrics.pictures import VIEWS, true_camera
 from stabledreamer_core.stage import pick_device
 from toybox.captions import parse
+from toybox.catalogue import Toy
 from toybox.judge import load_judge
 
 TOO_FRONTAL = 0.25  # twice the true share
@@ -43,23 +45,31 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="what recipe_search made, and suite_table measured")
     parser.add_argument("--strips", action="store_true", help="of eight views each, unmeasured")
     arguments = parser.parse_args()
-    config, claims = load_config(), read_settings(arguments.file)["claims"]
-    settings, device = config.evaluate, pick_device(config.device)
-    if arguments.strips:
-        rows = list(strip_rows(arguments.out, settings, device))
+    claims, out = read_settings(arguments.file)["claims"], arguments.out
+    if out.is_file():
+        rows = _read(out)
     else:
-        measured = _read(arguments.out / "measured.jsonl")
-        rows = [_row(asset, asset["metrics"]) for asset in measured]
+        rows = all_rows(out, arguments.strips)
+        with atomic_write(out / "rows.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(table(rows, claims))
+    print("By category:\n\n" + paired_tests(by_category(rows), claims))
+    print(markdown(summarise(rows, claims)), end="")
+
+
+def all_rows(out: Path, strips: bool) -> list[Row]:
+    """Of all assets, and of the true toys asked for."""
+    config = load_config()
+    settings, device = config.evaluate, pick_device(config.device)
+    if strips:
+        rows = list(strip_rows(out, settings, device))
+    else:
+        rows = [_row(asset, asset["metrics"]) for asset in _read(out / "measured.jsonl")]
     for prompt in dict.fromkeys(row["prompt"] for row in rows):
-        toy = parse(prompt).toy
-        assert toy is not None, prompt
-        camera = true_camera(toy, settings.elevation_deg)
+        camera = true_camera(_toy(prompt), settings.elevation_deg)
         true = evaluate_views(camera, prompt, settings, torch.device("cpu"))
         rows.append({"variant": "true", "prompt": prompt, "seed": 0, "metrics": true})
-    with atomic_write(arguments.out / "rows.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(table(rows, claims))
-    print(markdown(summarise(rows, claims)), end="")
+    return rows
 
 
 def strip_rows(out: Path, settings: Evaluate, device: torch.device) -> Iterator[Row]:
@@ -83,6 +93,25 @@ def _row(asset: dict[str, Any], metrics: dict[str, Any]) -> Row:
     return {"variant": asset["recipe"], **kept, "metrics": metrics}
 
 
+def _toy(prompt: str) -> Toy:
+    toy = parse(prompt).toy
+    assert toy is not None, prompt
+    return toy
+
+
+def by_category(rows: list[Row]) -> list[Row]:
+    """The rows with categories for prompts, and each of its toys' seeds as a seed of its own."""
+    seeds: dict[tuple[str, int], int] = {}
+    return [
+        {
+            **row,
+            "prompt": _toy(row["prompt"]).category,
+            "seed": seeds.setdefault((row["prompt"], row["seed"]), len(seeds)),
+        }
+        for row in rows
+    ]
+
+
 def table(rows: list[Row], claims: list[dict[str, Any]]) -> str:
     """`frontal` by variant, and the claims' paired tests of it."""
     lines = ["| | frontal | most | too frontal |", "|---|---|---|---|"]
@@ -93,14 +122,19 @@ def table(rows: list[Row], claims: list[dict[str, Any]]) -> str:
         mean = f"{found['mean']:.3f} ± {found['spread'] or 0.0:.3f}"
         many = f"{sum(value > TOO_FRONTAL for value in values)} of {len(values)}"
         lines.append(f"| {variant} | {mean} | {max(values):.3f} | {many} |")
-    lines += ["", "| ours - other, frontal | difference | 95 % | p |", "|---|---|---|---|"]
+    return "\n".join(lines) + "\n\n" + paired_tests(rows, claims)
+
+
+def paired_tests(rows: list[Row], claims: list[dict[str, Any]]) -> str:
+    """The claims' paired tests of `frontal`, over the assets that both have."""
+    lines = ["| ours - other, frontal | difference | 95 % | p | n |", "|---|---|---|---|---|"]
     for claim in claims:
         paired = compare(rows, claim["ours"], claim["other"], "frontal")
         if paired:
             names = f"{claim['ours']} - {claim['other']}"
             ends = [f"{paired[end] or 0.0:+.3f}" for end in ("low", "high")]
             cells = [names, f"{paired['difference']:+.3f}", " to ".join(ends), f"{paired['p']:.4f}"]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(f"| {' | '.join(cells)} | {paired['n']} |")
     return "\n".join(lines) + "\n"
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.faces import strip_rows, table
+from benchmarks.benchmark_rows import read_settings
+from benchmarks.faces import by_category, paired_tests, strip_rows, table
 from benchmarks.recipe_search import result_name
 from stabledreamer_core.config import load_config
 from stabledreamer_core.metrics.pictures import eight_azimuths, true_camera
-from toybox.catalogue import Toy
+from toybox.captions import caption
+from toybox.catalogue import CATEGORIES, Toy
+from toybox.heldout import heldout_toys
 
 SETTINGS = load_config().evaluate
 CPU = torch.device("cpu")
@@ -26,8 +29,29 @@ def test_the_table_has_every_variant_and_the_claims_that_were_measured() -> None
     text = table(rows, claims)
     assert "| words | 0.125 ± 0.000 | 0.125 | 0 of 6 |" in text
     assert "| plain | 0.500 ± 0.000 | 0.500 | 6 of 6 |" in text
-    assert "| words - plain | -0.375 | -0.375 to -0.375 | 0.0312 |" in text  # 2 / 2^6
+    assert "| words - plain | -0.375 | -0.375 to -0.375 | 0.0312 | 6 |" in text  # 2 / 2^6
     assert "absent" not in text
+
+
+def test_toys_of_a_category_are_one_trial() -> None:
+    """Two bears and a duck, of which the other recipe lacks one asset, which is left out."""
+    shares = {"a red bear": (0.5, 0.25), "a blue bear": (1.0, 0.25), "a red duck": (0.125, 0.25)}
+    rows = [
+        {"variant": variant, "prompt": prompt, "seed": seed, "metrics": {"frontal": share}}
+        for prompt, both in shares.items()
+        for variant, share in zip(("ours", "other"), both, strict=True)
+        for seed in (0, 1)
+    ]
+    rows.remove(rows[7])  # the other recipe's blue bear, seed 1
+    text = paired_tests(by_category(rows), [{"ours": "ours", "other": "other"}])
+    bears = (0.25 + 0.25 + 0.75) / 3
+    assert f"| ours - other | {(bears - 0.125) / 2:+.3f} |" in text and text.endswith("| 2 |\n")
+
+
+def test_all_heldout_toys_with_a_front_are_asked_for() -> None:
+    asked = read_settings(Path("benchmarks/faces-heldout.yaml"))["prompts"]
+    fronts = [toy for toy in heldout_toys() if CATEGORIES[toy.category].has_front]
+    assert asked == [caption(toy) for toy in fronts]
 
 
 def test_strips_are_judged_as_the_views_they_show(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_only_prompts_that_both_have_are_compared():
     assert found["n"] == 2 and found["ours"] == pytest.approx(np.mean(A[:2]))
 
 
+def test_only_seeds_that_both_have_are_compared():
+    first = [seeds[:1] for seeds in A]
+    found = compare(rows("a", A) + rows("b", [seeds[:1] for seeds in B]), "a", "b", "view")
+    assert found["n"] == 4 and found["ours"] == pytest.approx(np.mean(first))
+
+
 @pytest.mark.parametrize(
     "differences",
     [
