@@ -88,10 +88,16 @@ def _check_scene(
 def save_state(
     folder: Path, step: int, tensors: dict[str, Tensor], metadata: dict[str, str]
 ) -> None:
-    """Write the resume state of `step` and drop all but the newest `KEPT_STATES`."""
-    save_tensors(folder / f"state-{step:08d}.safetensors", tensors, {**metadata, "step": str(step)})
-    for old in _states(folder)[KEPT_STATES:]:
-        old.unlink(missing_ok=True)
+    """Write the resume state of `step` and drop all but the `KEPT_STATES` that led to it.
+
+    A state of a later step is damaged, or of a future that the run has gone back from.
+    """
+    path = folder / f"state-{step:08d}.safetensors"
+    save_tensors(path, tensors, {**metadata, "step": str(step)})
+    states = _states(folder)
+    first = states.index(path)
+    for other in states[:first] + states[first + KEPT_STATES :]:
+        other.unlink(missing_ok=True)
 
 
 def load_newest_state(

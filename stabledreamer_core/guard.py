@@ -30,9 +30,10 @@ class Guard:
     rollbacks: int = 0
     good: State | None = None
 
-    def resume(self, tensors: dict[str, Tensor]) -> None:
-        """Take the rate of a resume state."""
-        rate = float(tensors.get(RATE, torch.tensor(1.0)).flatten()[:1].sum())
+    def resume(self, state: State) -> None:
+        """Go back no further than a resume state, and take its rate."""
+        self.keep(*state)
+        rate = float(state[1].get(RATE, torch.tensor(1.0)).flatten()[:1].sum())
         self.rate = rate if 0.0 < rate <= 1.0 else 1.0
 
     def tensors(self) -> dict[str, Tensor]:

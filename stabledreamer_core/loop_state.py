@@ -22,6 +22,8 @@ def begin(
 ]:
     """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step.
 
+    What `resume` holds is copied, never changed: the loop may have to go back to it again.
+
     Raises:
         ValueError: the density strategy "default" is asked for more than one object.
     """
@@ -45,16 +47,14 @@ def begin(
     if resume:
         for key, optimizer in optimizers.items():
             optimizer.state[params[key]] = {
-                "step": tensors[f"adam.{key}.step"],
-                "exp_avg": tensors[f"adam.{key}.exp_avg"].to(device),
-                "exp_avg_sq": tensors[f"adam.{key}.exp_avg_sq"].to(device),
+                "step": tensors[f"adam.{key}.step"].clone(),
+                "exp_avg": tensors[f"adam.{key}.exp_avg"].to(device, copy=True),
+                "exp_avg_sq": tensors[f"adam.{key}.exp_avg_sq"].to(device, copy=True),
             }
     growth = None
     if stage.density.strategy == "default":
-        kept = _strip(tensors, "growth.")
-        growth = density_control.GradientGrowth(
-            stage.density, stage.iterations, {key: value.to(device) for key, value in kept.items()}
-        )
+        kept = {k: v.to(device, copy=True) for k, v in _strip(tensors, "growth.").items()}
+        growth = density_control.GradientGrowth(stage.density, stage.iterations, kept)
     return params, optimizers, growth, _restore_target(tensors, stage, device), first
 
 

@@ -97,7 +97,8 @@ def optimize(
         raise ValueError(f"{len(starts)} scenes, {count} seeds, {len(embeddings)} embeddings")
     params, optimizers, growth, target, first = begin(stage, starts, device, resume)
     guard = guarding.Guard()
-    guard.resume(resume[1] if resume else {})
+    if resume:
+        guard.resume(resume)
     losses: list[Tensor] = []
     began = saved = time.monotonic()
     step = first

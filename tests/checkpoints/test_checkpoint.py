@@ -99,3 +99,18 @@ def test_the_same_contents_are_the_same_bytes(tmp_path: Path) -> None:
         save_tensors(path, tensors, {name: f"of {name}" for name in names})
         files.append(path.read_bytes())
     assert len(set(files)) == 1
+
+
+def test_a_state_written_after_going_back_outlives_those_of_the_future_it_left(
+    tmp_path: Path,
+) -> None:
+    for step in (50, 79, 90):
+        save_state(tmp_path, step, state(float(step)), {"key": "k", "seconds": "1.0"})
+    for step in (60, 70):  # gone back to 50
+        save_state(tmp_path, step, state(float(step)), {"key": "k", "seconds": "1.0"})
+        found = load_newest_state(tmp_path, "k")
+        assert found and found[1]["step"] == str(step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "state-00000060.safetensors",
+        "state-00000070.safetensors",
+    ]

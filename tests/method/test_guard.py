@@ -1,11 +1,13 @@
 """Numbers that go wrong: the loop goes back and on, or stops and says what it was."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from stabledreamer_core.checkpoint import load_newest_state, save_state
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.gaussians import KEYS, init_ball
 from stabledreamer_core.optimize import optimize
@@ -71,3 +73,65 @@ def test_steps_that_are_far_too_long_are_named() -> None:
     rates = dict.fromkeys(("means", "scales", "quats", "opacities", "colors"), (1e-3, 1e-3))
     with pytest.warns(UserWarning), pytest.raises(UserError, match="loss is not finite"):
         run(known_prior((0.5, 0.5, 0.5)), 12, learning_rates=rates | {"means": (1e37, 1e37)})
+
+
+def test_a_second_fault_finds_the_good_state_untouched() -> None:
+    prior, calls = ill_prior({71, 82})
+    with pytest.warns(UserWarning, match="back to step 50"):
+        splats, losses = run(prior)
+    assert len(losses) == 120 and losses.isfinite().all()
+    assert calls[0] == 120 + 21 + 11
+    assert all(splats[key].isfinite().all() for key in KEYS)
+
+
+def test_growth_goes_back_with_the_rest() -> None:
+    growing = {"strategy": "default", "grow_grad2d": 1e-7}
+    density = small_stage().density.model_copy(update=growing).model_dump()
+    states: list[dict[str, Tensor]] = []
+
+    def keep(step: int, tensors: dict[str, Tensor]) -> None:
+        states.append({key: value.detach().clone() for key, value in tensors.items()})
+
+    stage = small_stage(iterations=60, target_reuse=1, density=density)
+    assert stage.density.strategy == "default"
+    optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), keep)
+    resume = (30, states[29])
+    before = {key: value.clone() for key, value in states[29].items()}
+    assert any(key.startswith("growth.") for key in before)
+    optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), None, resume)
+    assert all(torch.equal(before[key], states[29][key]) for key in before)
+
+
+def test_a_fault_after_a_resume_goes_back_to_the_resumed_state(tmp_path: Path) -> None:
+    stage = small_stage(iterations=120, target_reuse=1)
+
+    def save(step: int, tensors: dict[str, Tensor]) -> None:
+        save_state(tmp_path, step, tensors, {"key": "guard", "seconds": "1.0"})
+        if step == 79:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), save)
+    found = load_newest_state(tmp_path, "guard")
+    assert found and found[1]["step"] == "79"
+    prior, calls = ill_prior({3})
+    with pytest.warns(UserWarning, match="back to step 79"):
+        optimize_saving(stage, prior, None, (79, found[0]))
+    assert calls[0] == 41 + 3
+
+
+def optimize_saving(stage: Any, prior: Any, save: Any, resume: Any = None) -> None:
+    embeddings = torch.zeros(1, 9, 4, 8)
+    optimize(
+        stage,
+        [init_ball(60, 0.5, 0.1, 0.3, generator("guard"))],
+        prior,
+        embeddings,
+        embeddings[0, :1],
+        seeds=[3],
+        name="stage1",
+        device=torch.device("cpu"),
+        save=save,
+        save_every_seconds=-1.0,
+        resume=resume,
+    )
