@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,20 @@ def slug(prompt: str) -> str:
     text = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
     if text and len(text) <= LONGEST_SLUG:
         return text
+    return _told_apart(text, prompt)
+
+
+def slugs(prompts: Iterable[str]) -> dict[str, str]:
+    """Each prompt's slug; prompts that would share one ("a red bear", "A red bear") get a hash."""
+    plain = {prompt: slug(prompt) for prompt in prompts}
+    shared = Counter(plain.values())
+    return {
+        prompt: name if shared[name] == 1 else _told_apart(name, prompt)
+        for prompt, name in plain.items()
+    }
+
+
+def _told_apart(text: str, prompt: str) -> str:
     digest = hashlib.sha256(prompt.encode()).hexdigest()[:8]
     return f"{text[: LONGEST_SLUG - 9].strip('-')}-{digest}".strip("-")
 

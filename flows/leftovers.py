@@ -11,7 +11,7 @@ from pathlib import Path
 from stabledreamer_core.keys import STEPS
 from stabledreamer_core.run_record import NAME, REPORT
 
-_RANDOM = "[a-z0-9_]{8}"  # as tempfile draws it
+_RANDOM = "[a-z0-9_]{8}"  # of files.atomic_write
 
 
 def _temporary(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from prefect import flow, task
 
 from flows import history
-from flows.asset_folder import slug
+from flows.asset_folder import slugs
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
@@ -72,11 +72,7 @@ def suite(
     check_runner(runner, workers, batch, ray_address)
     prompts, own_seeds = read_prompts(Path(file))
     folder = Path(out).absolute()  # Ray's workers have folders of their own
-    wanted = [
-        Wanted(prompt, seed, str(folder / f"{slug(prompt)}-s{seed}"))
-        for prompt in prompts
-        for seed in seeds or own_seeds
-    ]
+    wanted = _wanted(prompts, seeds or own_seeds, folder)
     settings = {
         "params": params and str(Path(params).absolute()),
         "overrides": overrides,
@@ -101,6 +97,24 @@ def suite(
     if before:
         publish_comparison(Path(out), before, now)
     return summary
+
+
+def _wanted(prompts: list[str], seeds: list[int], folder: Path) -> list[Wanted]:
+    """Every prompt with every seed, once, each in a folder of its own.
+
+    Prompts that differ in spaces alone are one, as they are to flows/checks.py.
+    """
+    spaced = list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
+    distinct = list(dict.fromkeys(seeds))
+    repeated = len(prompts) * len(seeds) - len(spaced) * len(distinct)
+    if repeated:
+        warnings.warn(f"{repeated} assets were asked for twice; each is made once", stacklevel=2)
+    names = slugs(spaced)
+    return [
+        Wanted(prompt, seed, str(folder / f"{names[prompt]}-s{seed}"))
+        for prompt in spaced
+        for seed in distinct
+    ]
 
 
 def _make(

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from stabledreamer_core.errors import UserError
 
@@ -15,7 +15,8 @@ from stabledreamer_core.errors import UserError
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
 
-    The temporary file keeps `path`'s ending, so that writers that choose a format by it work.
+    The temporary file keeps `path`'s ending, so that writers that choose a format by it work, and
+    has the mode that any new file has under the user's umask.
     On any exception the temporary file is removed and `path` is left as it was.
 
     Raises:
@@ -24,17 +25,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
-        ) as handle:
-            temporary = Path(handle.name)
+        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+        open(temporary, "xb").close()
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         yield temporary
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
-        temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error

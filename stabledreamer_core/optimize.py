@@ -205,6 +205,7 @@ def denoise(
         x0_hat = multi_step(
             *(prior, x_t, timesteps, cond, uncond, scale, stage.target_steps),
             guidance_interval=interval,
+            guidance_rescale=stage.guidance_rescale,
         )
     else:
         scales = guidance_scales(timesteps, len(prior.alphas_cumprod), scale, interval)

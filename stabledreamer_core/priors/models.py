@@ -20,6 +20,7 @@ DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
+LEAST_ABAR = 2.0**-24  # float32 still tells x0_hat from the noise there
 
 
 def choose_dtype(setting: str, variant: str | None, device: torch.device) -> torch.dtype:
@@ -110,10 +111,14 @@ def _check_size(folder: Path, component: str, variant: str | None, asked: int) -
 
 
 def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
-    """alphas_cumprod [T], float32, of a diffusers scheduler's configuration.
+    """alphas_cumprod [T], float32 in (0, 1), of a diffusers scheduler's configuration.
+
+    A schedule whose last level is pure noise (zero terminal SNR, Lin et al. 2023, "Common diffusion
+    noise schedules and sample steps are flawed") ends at `LEAST_ABAR` instead, as in diffusers'
+    Euler sampler, so that x0_hat has no division by zero.
 
     Raises:
-        UserError: it describes no schedule.
+        UserError: it describes no schedule, or pure noise that a prior of eps is to denoise.
     """
     with quiet():
         from diffusers import DDPMScheduler
@@ -124,9 +129,16 @@ def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
             raise UserError(
                 f"this prior is damaged: its scheduler cannot be made ({first_line(error)})"
             ) from error
-    levels = abar.isfinite() & (abar >= 0.0) & (abar <= 1.0)
+    levels = abar.isfinite() & (abar >= 0.0) & (abar < 1.0)
     if abar.ndim != 1 or len(abar) < 2 or not levels.all():
         raise UserError(
             "this prior is damaged: its scheduler's alphas_cumprod is no noise schedule"
         )
-    return abar
+    if abar.min() == 0.0 and scheduler_config.get("prediction_type", "epsilon") == "epsilon":
+        raise UserError(
+            "this prior's noise schedule ends in pure noise (alphas_cumprod 0: zero terminal SNR),"
+            " where a prediction of the noise (prediction_type epsilon) tells nothing of the image;"
+            " its scheduler_config.json must say prediction_type v_prediction or sample, or"
+            " rescale_betas_zero_snr false"
+        )
+    return torch.where(abar == 0.0, LEAST_ABAR, abar)

@@ -231,7 +231,7 @@ class Prior:
 
     def _embedding_path(self, prompt: str) -> Path:
         assert self.cache_dir is not None
-        how = f"{self.dtype}-{self.device.type}"
+        how = f"{self.dtype}-{self.device.type}-{self.variant}"
         return text.embedding_path(self.cache_dir, self.hash, how, prompt)
 
     def _embedding_from_disk(self, prompt: str) -> bool:

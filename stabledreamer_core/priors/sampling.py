@@ -24,6 +24,7 @@ def multi_step(
     steps: int,
     x0_limit: str = "none",
     guidance_interval: tuple[float, float] = (0.0, 1.0),
+    guidance_rescale: float = 0.0,
 ) -> Tensor:
     """Denoise x_t to x0 in `steps` deterministic DDIM steps (Song et al. 2021, eta = 0).
 
@@ -37,6 +38,7 @@ def multi_step(
         x0_limit: how each step's x0_hat is kept in range (`distillation.X0_LIMITS`); eps is then
             the one that fits the limited x0_hat.
         guidance_interval: noise levels that are guided (`distillation.guidance_scales`).
+        guidance_rescale: of every step (`distillation.guided_eps`).
 
     Returns:
         x0 [B, C, H, W], without gradient.
@@ -45,7 +47,7 @@ def multi_step(
     now = timesteps
     for k in range(1, steps + 1):
         scales = guidance_scales(now, len(prior.alphas_cumprod), guidance_scale, guidance_interval)
-        eps = guided_eps(prior.predict_eps, x, now, cond, uncond, scales)
+        eps = guided_eps(prior.predict_eps, x, now, cond, uncond, scales, guidance_rescale)
         abar = prior.alphas_cumprod[now]
         x0 = one_step_denoised(x, eps, abar)
         if x0_limit != "none":

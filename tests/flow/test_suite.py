@@ -76,3 +76,33 @@ def test_a_plain_list_will_do(tmp_path):
     file = tmp_path / "prompts.yaml"
     file.write_text("- a red bear\n- a blue car\n")
     assert prompts_file.read_prompts(file) == (["a red bear", "a blue car"], [0])
+
+
+def test_what_is_asked_for_twice_is_made_and_counted_once(make, params, tmp_path):
+    file = tmp_path / "prompts.yaml"
+    file.write_text("prompts: [a red bear, '  a red  bear ', a red bear]\nseeds: [0, 0]\n")
+    with pytest.warns(UserWarning, match="5 assets were asked for twice"):
+        summary = suite(
+            str(file), str(tmp_path / "out"), params=str(params), overrides=["stage1.iterations=2"]
+        )
+    assert [asset["folder"] for asset in summary["assets"]] == ["a-red-bear-s0"]
+    assert not summary["failures"]
+    assert {metric["count"] for metric in summary["metrics"].values()} == {1}
+
+
+def test_prompts_that_share_a_name_have_folders_of_their_own(make, params, tmp_path):
+    file = tmp_path / "prompts.yaml"
+    file.write_text("[a red bear, A red bear, a blue car]")
+    out = tmp_path / "out"
+    run = {"params": str(params), "overrides": ["stage1.iterations=2"]}
+    summary = suite(str(file), str(out), **run)
+    assert not summary["failures"]
+    folders = {asset["prompt"]: asset["folder"] for asset in summary["assets"]}
+    assert folders["a blue car"] == "a-blue-car-s0"
+    assert len(set(folders.values())) == 3
+    for prompt, folder in folders.items():
+        assert json.loads((out / folder / "run.json").read_text())["prompt"] == prompt
+
+    file.write_text("[A red bear, a blue car, a red bear]")  # whatever their order
+    again = suite(str(file), str(out), **run)
+    assert {asset["prompt"]: asset["folder"] for asset in again["assets"]} == folders

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
+from stabledreamer_core.config import load_config
 from stabledreamer_core.distillation import guided_eps, one_step_denoised
+from stabledreamer_core.optimize import denoise
 from stabledreamer_core.priors import load_prior, multi_step, sample
 
 
@@ -101,3 +104,43 @@ def test_samples_are_images_and_follow_the_seed(name: str, request) -> None:
     assert draw(0).min() >= 0 and draw(0).max() <= 1
     assert torch.equal(draw(0), draw(0))
     assert not torch.equal(draw(0), draw(1))
+
+
+def rescaled_ddim(prior, x, last, steps, cond, uncond, scale, rescale):
+    """Diffusers' deterministic DDIM, with the guidance rescaling of its own pipelines."""
+    scheduler = DDIMScheduler.from_pretrained(
+        prior.folder / "scheduler", clip_sample=False, set_alpha_to_one=True,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.double()
+    scheduler.set_timesteps(1000 // ((last + 1) // steps))
+    unet = prior._network("unet")
+    for t in [t for t in scheduler.timesteps.tolist() if t <= last]:
+        with torch.no_grad():
+            without = unet(x, t, encoder_hidden_states=uncond).sample
+            text = unet(x, t, encoder_hidden_states=cond).sample
+        eps = rescale_noise_cfg(without + scale * (text - without), text, rescale)
+        x = scheduler.step(eps, t, x, eta=0.0).prev_sample
+    return x
+
+
+@pytest.mark.parametrize(("last", "steps", "rescale"), [(999, 10, 0.7), (499, 5, 1.0)])
+def test_multi_step_rescales_guidance_as_diffusers_does(
+    tiny_sd: Path, last: int, steps: int, rescale: float
+) -> None:
+    prior = load_prior(str(tiny_sd), dtype="float64")
+    cond, uncond = prior.embed(["a red bear", ""]).split(1)
+    random = torch.Generator().manual_seed(steps)
+    x_t = torch.randn(1, *prior.sample_shape, generator=random, dtype=torch.float64)
+    truth = rescaled_ddim(prior, x_t, last, steps, cond, uncond, 7.5, rescale)
+    t = torch.tensor([last])
+    x0 = multi_step(prior, x_t, t, cond, uncond, 7.5, steps, guidance_rescale=rescale)
+    assert (x0 - truth).norm() < 1e-9 * truth.norm()
+    stage = load_config(overrides=[
+        "stage2.guidance_scale=7.5", f"stage2.guidance_rescale={rescale}",
+        f"stage2.target_steps={steps}",
+    ]).stage2  # fmt: skip
+    x, zero = x_t / prior.alphas_cumprod[t].sqrt().double(), torch.zeros_like(x_t)
+    target = denoise(stage, prior, x, zero, t, cond, uncond)
+    assert (target - truth).norm() < 1e-6 * truth.norm()

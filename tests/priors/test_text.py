@@ -1,5 +1,6 @@
 """Embeddings: the pipeline's own, computed once, and the text encoder gone afterwards."""
 
+import shutil
 import sys
 import weakref
 from pathlib import Path
@@ -141,3 +142,21 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(tmp_path: Path) -
     (tmp_path / "file").write_text("in the way")
     text.write_embedding(tmp_path / "file" / "a.safetensors", torch.zeros(2, 3))
     assert text.read_embedding(tmp_path / "file" / "a.safetensors") is None
+
+
+def test_variants_of_one_prior_do_not_share_embeddings(tiny_if: Path, tmp_path: Path) -> None:
+    folder, kept = tmp_path / "prior", tmp_path / "kept"
+    shutil.copytree(tiny_if, folder)
+    pipeline = IFPipeline.from_pretrained(tiny_if)
+    with torch.no_grad():
+        for weight in pipeline.text_encoder.parameters():
+            weight.mul_(1.5)
+    pipeline.to(torch.float16).save_pretrained(folder, variant="fp16")
+
+    def embed(variant: str | None, cache_dir: Path | None) -> torch.Tensor:
+        return load_prior(str(folder), variant=variant, cache_dir=cache_dir).embed(["a red bear"])
+
+    plain, half = embed(None, None), embed("fp16", None)
+    assert not torch.allclose(plain, half, atol=1e-2)
+    assert torch.equal(embed(None, kept), plain)
+    assert torch.equal(embed("fp16", kept), half)
