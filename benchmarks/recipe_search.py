@@ -6,12 +6,13 @@ The YAML file lists `prompts` (or names a prompt file), `seeds` and `recipes`: a
 params files and `a.b=c` overrides, laid over params.yaml and over the overrides of `base`, if any.
 Objects of one recipe are optimised in batches by the ordinary stage code; workers take batches from
 a queue, results.jsonl grows by one line an object, and a run started again does only what is
-missing. At the end (and at --minutes) it prints a table and writes one contact sheet a recipe. With
---keep the Gaussians stay, as PLY files; --stage1 OUT/plys/RECIPE starts stage 2 from such files of
-the same prompts and seeds.
+missing or was made with other settings, priors or code. At the end (and at --minutes) it prints a
+table and writes one contact sheet a recipe. With --keep the Gaussians stay, as PLY files; --stage1
+OUT/plys/RECIPE starts stage 2 from such files of the same prompts and seeds.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ import queue
 import tempfile
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +49,8 @@ def main() -> None:
 
     began = time.monotonic()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    jobs = _jobs(yaml.safe_load(arguments.file.read_text()), arguments.only)
-    done = {_key(result) for result in _results(arguments.out)}
-    jobs = [job for job in jobs if _key(job) not in done]
+    jobs = jobs_of(yaml.safe_load(arguments.file.read_text()), arguments.only, arguments.stage1)
+    jobs = missing(jobs, arguments.out)
     batches = _batches(jobs, arguments.batch)
     deadline = began + 60 * arguments.minutes
     _run_all(batches, arguments, deadline)
@@ -77,17 +78,53 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _jobs(search: dict[str, Any], only: list[str] | None) -> list[dict[str, Any]]:
+def jobs_of(
+    search: dict[str, Any], only: list[str] | None = None, stage1: Path | None = None
+) -> list[dict[str, Any]]:
+    """A search file's jobs, each with the key of all that its result depends on."""
     prompts, base = search["prompts"], search.get("base", [])
     if isinstance(prompts, str):
         prompts = yaml.safe_load(Path(prompts).read_text())["prompts"]
-    return [
+    jobs = [
         {"recipe": name, "set": [*base, *overrides], "prompt": prompt, "seed": seed}
         for name, overrides in search["recipes"].items()
         if not only or name in only
         for seed in search["seeds"]
         for prompt in prompts
     ]
+    for job in jobs:
+        job["key"] = _content(tuple(job["set"]))
+        if stage1 is not None:
+            start = _start(stage1, job).read_bytes()
+            job["key"] = hashlib.sha256(job["key"].encode() + start).hexdigest()
+    return jobs
+
+
+@cache
+def _content(settings: tuple[str, ...]) -> str:
+    """Hash of the settings, priors and code that a recipe's assets and scores depend on."""
+    from stabledreamer_core.keys import MESH, STAGE1, STAGE2, step_key
+
+    config, files = recipe_config(list(settings)), dict.fromkeys((STAGE1, STAGE2, MESH), "")
+    steps = ("stage1", "stage2", "evaluate")
+    keys = [step_key(step, config, "", 0, files) for step in steps]
+    return hashlib.sha256(" ".join(keys).encode()).hexdigest()
+
+
+def missing(jobs: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """The jobs that have no result; a result of theirs under another key is dropped."""
+    from stabledreamer_core.files import atomic_write
+
+    keys = {name_of(job): job["key"] for job in jobs}
+    results = _results(out)
+    kept = [one for one in results if keys.get(name_of(one), one.get("key")) == one.get("key")]
+    if len(kept) < len(results):
+        stale = len(results) - len(kept)
+        print(f"{stale} results of other settings, priors or code are made again", flush=True)
+        with atomic_write(out / "results.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(one) + "\n" for one in kept))
+    done = {name_of(result) for result in kept}
+    return [job for job in jobs if name_of(job) not in done]
 
 
 def _batches(jobs: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
@@ -102,7 +139,8 @@ def _batches(jobs: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]
     return batches
 
 
-def _key(job: dict[str, Any]) -> tuple[str, str, int]:
+def name_of(job: dict[str, Any]) -> tuple[str, str, int]:
+    """What tells a search's results apart."""
     return job["recipe"], job["prompt"], job["seed"]
 
 
@@ -171,7 +209,7 @@ def _dream(jobs: list[dict[str, Any]], arguments: argparse.Namespace) -> list[di
     results = [{**job, "batch": len(jobs), "seconds": 0.0} for job in jobs]
     scenes: list[Any] | None = None
     if stage1 is not None:
-        scenes = [load_ply(stage1 / Path(result_name(job, "", "-1.ply")).name) for job in jobs]
+        scenes = [load_ply(_start(stage1, job)) for job in jobs]
     for number in (1, 2) if scenes is None else (2,):
         if (config.stage1, config.stage2)[number - 1].iterations == 0:
             break
@@ -218,6 +256,11 @@ def result_name(job: dict[str, Any], folder: str, ending: str) -> str:
     """Where a result's picture or Gaussians lie in the search's folder."""
     slug = "-".join(job["prompt"].split()[1:])
     return f"{folder}/{job['recipe']}/{slug}-s{job['seed']}{ending}"
+
+
+def _start(stage1: Path, job: dict[str, Any]) -> Path:
+    """The kept Gaussians that a job's stage 2 starts from."""
+    return stage1 / Path(result_name(job, "", "-1.ply")).name
 
 
 def _write_strip(splats: Any, path: Path, device: Any) -> None:

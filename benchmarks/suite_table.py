@@ -6,22 +6,25 @@
 
 The first command may run on a machine with a GPU and without open3d. The second one scores every
 kept asset, makes its mesh and measures it against the true one, appends a line an asset to
-measured.jsonl (and starts no asset twice), and prints a Markdown table a recipe: mean over assets,
+measured.jsonl (and measures none twice, unless the asset, the settings or the code of measuring
+have changed), and prints a Markdown table a recipe: mean over assets,
 standard deviation over the seeds of their means, and the median. Most of its time goes to looking
 at the Gaussians for the mesh, which a GPU does best; the rest is the CPU's, so `--workers` pays up
 to the number of cores.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recipe_search import result_name
+from benchmarks.recipe_search import name_of, result_name
 
 
 def main() -> None:
@@ -31,9 +34,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     arguments = parser.parse_args()
     out = arguments.out
-    results = _read(out / "results.jsonl")
-    done = {_key(result) for result in _read(out / "measured.jsonl")}
-    todo = [result for result in results if _key(result) not in done]
+    todo = unmeasured(out)
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     with (
         ProcessPoolExecutor(arguments.workers, context) as pool,
@@ -43,6 +44,34 @@ def main() -> None:
             log.write(json.dumps(measured) + "\n")
             log.flush()
     print(table(_read(out / "measured.jsonl")))
+
+
+def unmeasured(out: Path) -> list[dict[str, Any]]:
+    """The results without a measurement, each with its key; one under another key is dropped."""
+    from stabledreamer_core.files import atomic_write
+
+    results = _read(out / "results.jsonl")
+    for result in results:
+        made = f"{result.get('key')} {_measuring(tuple(result['set']))}"
+        result["measured_key"] = hashlib.sha256(made.encode()).hexdigest()
+    keys = {name_of(result): result["measured_key"] for result in results}
+    measured = _read(out / "measured.jsonl")
+    kept = [one for one in measured if keys.get(name_of(one)) == one.get("measured_key")]
+    if len(kept) < len(measured):
+        with atomic_write(out / "measured.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(one) + "\n" for one in kept))
+    done = {name_of(one) for one in kept}
+    return [result for result in results if name_of(result) not in done]
+
+
+@cache
+def _measuring(settings: tuple[str, ...]) -> str:
+    """Hash of the settings, models and code that meshes and metrics depend on."""
+    from benchmarks.recipe_search import recipe_config
+    from stabledreamer_core.keys import MESH, STAGE2, step_key
+
+    config, files = recipe_config(list(settings)), dict.fromkeys((STAGE2, MESH), "")
+    return " ".join(step_key(step, config, "", 0, files) for step in ("mesh", "evaluate"))
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -99,10 +128,6 @@ def _measure(job: tuple[Path, dict[str, Any], str]) -> dict[str, Any]:
 
 def _values(results: list[dict[str, Any]], metric: str) -> list[float]:
     return [r["metrics"][metric] for r in results if r["metrics"].get(metric) is not None]
-
-
-def _key(result: dict[str, Any]) -> tuple[str, str, int]:
-    return result["recipe"], result["prompt"], result["seed"]
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
