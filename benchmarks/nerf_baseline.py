@@ -3,9 +3,11 @@
     python -m benchmarks.nerf_baseline --prompts prompts/toybox.yaml --count 12 --seeds 0 1 2 \\
         --out outputs/nerf --workers 6
     python -m benchmarks.nerf_baseline --speed outputs/suite/plys/default/<asset>-2.ply
+    python -m benchmarks.nerf_baseline --memory
 
-The first makes and scores assets (results.jsonl, as benchmarks/recipe_search.py writes it); the
-second prints frames a second of both representations at 512x512, measured side by side.
+The first makes and scores assets (results.jsonl, as benchmarks/recipe_search.py writes it). The
+second prints frames a second of both representations at 512x512, a view at a time; the third the
+GPU memory that optimising one asset takes with each, the prior included. Both side by side.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,18 +26,20 @@ from torch.nn import functional as F
 from benchmarks.nerf_field import RadianceField, render
 from flows.prompts_file import read_prompts
 from stabledreamer_core.cameras import Views, orbit
-from stabledreamer_core.config import ROOT, Config, Stage, load_config
+from stabledreamer_core.config import ROOT, Config, Stage, load_config, with_overrides
 from stabledreamer_core.distillation import l2_loss
 from stabledreamer_core.draw import draw_noise, draw_target
-from stabledreamer_core.gaussians import load_ply
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.gaussians import Splats, load_ply
 from stabledreamer_core.metrics import evaluate_views
 from stabledreamer_core.metrics.pictures import DISTANCE, FOV_DEG, Camera, Cutout
 from stabledreamer_core.optimize import denoise
 from stabledreamer_core.priors import load_prior
+from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.regularizers import leakage, opacity
-from stabledreamer_core.rendering import render_chunks
+from stabledreamer_core.rendering import drawable
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.stage import pick_device
+from stabledreamer_core.stage import pick_device, run_stages
 from stabledreamer_core.target_space import asked_about, comparable, compared
 from stabledreamer_core.views import view_index, view_prompts
 
@@ -51,9 +56,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/nerf"))
     parser.add_argument("--workers", type=int, default=1, help="processes a GPU")
     parser.add_argument("--speed", type=Path, metavar="PLY", help="measure rendering alone")
+    parser.add_argument("--memory", action="store_true", help="measure memory alone")
     arguments = parser.parse_args()
     if arguments.speed:
         print(json.dumps(speed(arguments.speed, pick_device("auto")), indent=2))
+        return
+    if arguments.memory:
+        try:
+            print(json.dumps(memory(load_config(overrides=arguments.set)), indent=2))
+        except UserError as error:
+            raise SystemExit(f"error: {error}") from None
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     prompts = read_prompts(arguments.prompts)[0][: arguments.count]
@@ -147,21 +159,23 @@ def nerf_camera(field: RadianceField, elevation_deg: float, device: torch.device
 def speed(ply: Path, device: torch.device, rounds: int = 5) -> dict[str, float]:
     """Frames a second at 512x512 of an asset's Gaussians and of a NeRF, in turns; their ratio.
 
-    A NeRF's cost does not depend on what it shows: an untrained one stands for all.
+    Both draw one view at a time. A NeRF's cost does not depend on what it shows: an untrained one
+    stands for all.
     """
     splats, field = load_ply(ply), RadianceField(generator(0, "nerf")).to(device)
+    scene = drawable(splats, device)
     azimuth_deg = torch.arange(24) * 15.0
     views = orbit(azimuth_deg, torch.full_like(azimuth_deg, 15.0), DISTANCE, FOV_DEG, 512)
     views = views.to(device)
     best = {"gaussians": 0.0, "nerf": 0.0}
     for _ in range(rounds + 1):
         for what in best:
+            frames = 4 if device.type == "cpu" else len(azimuth_deg)
             began = time.monotonic()
-            if what == "gaussians":
-                frames = sum(len(c) for c, _ in render_chunks(splats, views, (0.0,) * 3, device))
-            else:
-                frames = 4 if device.type == "cpu" else len(azimuth_deg)
-                for index in range(frames):
+            for index in range(frames):
+                if what == "gaussians":
+                    _draw(scene, _one(views, index))
+                else:
                     _shoot(field, views, index)
             if device.type == "cuda":
                 torch.cuda.synchronize()
@@ -173,16 +187,58 @@ def speed(ply: Path, device: torch.device, rounds: int = 5) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def _shoot(field: RadianceField, views: Views, index: int) -> tuple[Tensor, Tensor]:
-    one = Views(
+def memory(config: Config, iterations: int = 12) -> dict[str, dict[str, int]]:
+    """Peak bytes of each stage of one asset, with Gaussians and with a NeRF, prior included.
+
+    Raises:
+        UserError: there is no GPU, whose allocator does the counting.
+    """
+    device = pick_device(config.device)
+    if device.type != "cuda":
+        raise UserError("--memory counts what a GPU's allocator hands out, and there is no GPU")
+    few = [f"stage1.iterations={iterations}", f"stage2.iterations={iterations}"]
+    config = with_overrides(config, few)
+    prompt, scenes, peaks = "a red bear", None, {}
+    for number in (1, 2):
+        with TemporaryDirectory() as work:
+            (stage,) = run_stages(config, number, [prompt], [0], Path(work), scenes)
+        scenes = [stage.splats]
+        peaks[f"stage{number}"] = stage.record["peak_memory_bytes"]
+    torch.cuda.empty_cache()
+    nerf = dream(config, prompt, 0, device)
+    return {
+        "gaussians": peaks,
+        "nerf": {f"stage{number}": nerf[f"peak_memory_bytes{number}"] for number in (1, 2)},
+    }
+
+
+def _one(views: Views, index: int) -> Views:
+    return Views(
         views.azimuth_deg[index : index + 1],
         views.elevation_deg[index : index + 1],
         views.viewmats[index : index + 1],
         views.Ks[index : index + 1],
         views.resolution,
     )
-    colour, alpha, _ = render(field, one, SAMPLES)
+
+
+@torch.no_grad()
+def _draw(scene: Splats, one: Views) -> Tensor:
+    """A view of Gaussians that are activated and on the device."""
+    colours, _, _ = rasterization(
+        *(scene["means"], scene["quats"], scene["scales"], scene["opacities"], scene["colors"]),
+        viewmats=one.viewmats,
+        Ks=one.Ks,
+        width=one.resolution,
+        height=one.resolution,
+        backgrounds=torch.zeros(1, 3, device=one.viewmats.device),
+    )
+    return colours
+
+
+@torch.no_grad()
+def _shoot(field: RadianceField, views: Views, index: int) -> tuple[Tensor, Tensor]:
+    colour, alpha, _ = render(field, _one(views, index), SAMPLES)
     return colour, alpha
 
 

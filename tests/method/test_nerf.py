@@ -1,12 +1,19 @@
-"""The NeRF baseline's rendering against closed forms."""
+"""The NeRF baseline: its rendering against closed forms, and a comparison that is fair."""
 
 import math
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks import nerf_baseline
 from benchmarks.nerf_field import RadianceField, rays, render
-from stabledreamer_core.cameras import orbit
+from stabledreamer_core.cameras import Views, orbit
+from stabledreamer_core.config import load_config
+from stabledreamer_core.gaussians import init_ball, save_ply
+from stabledreamer_core.rendering import drawable, render_chunks
 from stabledreamer_core.seeds import generator
 
 VIEWS = orbit(torch.tensor([0.0, 130.0]), torch.tensor([0.0, 40.0]), 3.2, 40.0, 33)
@@ -65,3 +72,36 @@ def test_the_untrained_field_is_a_blob_and_learns() -> None:
         optimiser.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.1 * losses[0]
+
+
+def test_speed_draws_both_one_view_at_a_time(tmp_path: Path, monkeypatch) -> None:
+    splats = init_ball(200, 0.5, 0.1, 0.3, generator("nerf"))
+    save_ply(splats, tmp_path / "a.ply")
+    asked: dict[str, list[int]] = {"gaussians": [], "nerf": []}
+    drawn = nerf_baseline.rasterization
+
+    def rasterization(*args: Any, **kwargs: Any) -> Any:
+        asked["gaussians"].append(len(kwargs["viewmats"]))
+        return drawn(*args, **kwargs)
+
+    def render(field: Any, views: Views, samples: int) -> Any:
+        asked["nerf"].append(len(views.viewmats))
+        return torch.zeros(1, 8, 8, 3), torch.zeros(1, 8, 8, 1), None
+
+    monkeypatch.setattr(nerf_baseline, "rasterization", rasterization)
+    monkeypatch.setattr(nerf_baseline, "render", render)
+    figures = nerf_baseline.speed(tmp_path / "a.ply", torch.device("cpu"), rounds=1)
+    assert asked["gaussians"] == asked["nerf"] == [1] * 8
+    assert figures["ratio"] == figures["gaussians"] / figures["nerf"]
+
+    scene = drawable(splats, torch.device("cpu"))
+    one = nerf_baseline._draw(scene, nerf_baseline._one(VIEWS, 1))
+    both = torch.cat([c for c, _ in render_chunks(splats, VIEWS, (0.0,) * 3, torch.device("cpu"))])
+    torch.testing.assert_close(one, both[1:2], atol=1e-6, rtol=0)
+
+
+@pytest.mark.gpu
+def test_memory_counts_one_asset_on_both_sides() -> None:
+    peaks = nerf_baseline.memory(load_config(), iterations=4)
+    print(peaks)
+    assert all(peak > 30e6 for stages in peaks.values() for peak in stages.values())
