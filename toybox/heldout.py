@@ -3,10 +3,14 @@
 A combination is (category, colour, accessory kind): "a red bear wearing a top hat" is held out
 with top hats of every colour. One combination a category is, which is about 5 % of all toys.
 Red bears, bears with top hats and red things with top hats all stay in training.
+
+They are split in two, once: searches for settings score *tune* alone, published claims *test*
+alone, so that no p value is of a prompt that a setting was chosen on.
 """
 
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -14,11 +18,15 @@ import yaml
 from toybox.catalogue import CATEGORIES, COLOURS, Toy, all_toys
 
 Combination = tuple[str, str, str]
+Part = Literal["tune", "test"]
 SEED = 2312
 EXAMPLE: Combination = ("bear", "red", "top hat")
+# Those on which both stages' first settings were searched, before there was a split.
+TUNE = ("bear", "penguin", "robot", "car", "chair", "rocket")
 HEADER = """\
 # Combinations of category, colour and accessory kind that are kept out of training, with
 # accessories of every colour. Drawn by toybox.heldout.draw(); a test checks that it still is so.
+# Settings are searched on the part `tune`; claims are published on `test` (docs/benchmark.md).
 """
 
 
@@ -46,15 +54,19 @@ def draw(seed: int = SEED) -> tuple[Combination, ...]:
 
 
 @cache
-def heldout_combinations() -> tuple[Combination, ...]:
-    """The committed list, from heldout.yaml beside this file."""
+def heldout_combinations(part: Part | None = None) -> tuple[Combination, ...]:
+    """The committed list, from heldout.yaml beside this file, or one part of it."""
     entries = yaml.safe_load(files("toybox").joinpath("heldout.yaml").read_text("utf-8"))
-    return tuple((entry["category"], entry["colour"], entry["accessory"]) for entry in entries)
+    return tuple(
+        (entry["category"], entry["colour"], entry["accessory"])
+        for entry in entries
+        if part in (None, entry["part"])
+    )
 
 
-def is_heldout(toy: Toy) -> bool:
-    """Whether training leaves this toy out."""
-    return (toy.category, toy.colour, toy.accessory) in heldout_combinations()
+def is_heldout(toy: Toy, part: Part | None = None) -> bool:
+    """Whether training leaves this toy out, and it is of the part."""
+    return (toy.category, toy.colour, toy.accessory) in heldout_combinations(part)
 
 
 @cache
@@ -72,7 +84,8 @@ def training_toys() -> tuple[Toy, ...]:
 def as_yaml(combinations: tuple[Combination, ...]) -> str:
     """The text of heldout.yaml."""
     lines = (
-        f"- {{category: {category}, colour: {colour}, accessory: {accessory}}}\n"
+        f"- {{category: {category}, colour: {colour}, accessory: {accessory},"
+        f" part: {'tune' if category in TUNE else 'test'}}}\n"
         for category, colour, accessory in combinations
     )
     return HEADER + "".join(lines)
