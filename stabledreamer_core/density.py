@@ -7,6 +7,7 @@ there by name for comparison.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -113,11 +114,34 @@ def _choose_targets(
     return dead, alive[drawn.to(alive.device)], offsets
 
 
+@dataclass
+class CappedGrowth(DefaultStrategy):
+    """gsplat's DefaultStrategy, in which only the steepest grow where not all have room."""
+
+    max_count: int = 1_000_000
+
+    @torch.no_grad()
+    def _grow_gs(
+        self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int
+    ) -> tuple[int, int]:
+        room = max(0, self.max_count - len(params["means"]))
+        gradients = state["grad2d"] / state["count"].clamp_min(1)
+        threshold = self.grow_grad2d
+        if int((gradients > threshold).sum()) > room:  # each of them becomes two
+            self.grow_grad2d = float(gradients.topk(room + 1).values[-1])
+        try:
+            grown: tuple[int, int] = super()._grow_gs(params, optimizers, state, step)
+        finally:
+            self.grow_grad2d = threshold
+        return grown
+
+
 class GradientGrowth:
-    """gsplat's DefaultStrategy, with its accumulated state kept in plain tensors for resuming."""
+    """`CappedGrowth`, with its accumulated state kept in plain tensors for resuming."""
 
     def __init__(self, density: Density, iterations: int, tensors: dict[str, Tensor]) -> None:
-        self.strategy = DefaultStrategy(
+        self.strategy = CappedGrowth(
+            max_count=density.max_count,
             prune_opa=density.dead_opacity,
             grow_grad2d=density.grow_grad2d,
             refine_start_iter=math.ceil(density.start * iterations),
@@ -127,7 +151,6 @@ class GradientGrowth:
         )
         self.state: dict[str, Any] = self.strategy.initialize_state(scene_scale=1.0)
         self.state.update(tensors)
-        self.max_count = density.max_count
 
     def before_backward(
         self, params: Params, optimizers: Optimizers, step: int, meta: dict
@@ -139,8 +162,6 @@ class GradientGrowth:
         self, params: Params, optimizers: Optimizers, step: int, meta: dict, seed: int
     ) -> None:
         """Accumulate, and at its times duplicate, split and prune."""
-        if len(params["means"]) >= self.max_count:
-            return
         with torch.random.fork_rng(devices=_cuda_devices(params["means"])):
             torch.manual_seed(seed)
             self.strategy.step_post_backward(params, optimizers, self.state, step, meta)

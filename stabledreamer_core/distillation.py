@@ -92,17 +92,21 @@ def guided_eps(
     return eps_cond.index_copy(0, rows, guided)
 
 
-def limit_x0(x0_hat: Tensor, limit: str, quantile: float = 0.95) -> Tensor:
+def limit_x0(
+    x0_hat: Tensor, limit: str, quantile: float = 0.95, largest_bound: float = 1.5
+) -> Tensor:
     """Keep a pixel-space x0_hat [B, C, H, W] near [-1, 1].
 
-    clamp cuts; dynamic divides by the given quantile of its magnitude where that exceeds 1
-    (dynamic thresholding, Imagen, Saharia et al. 2022, section 2.3), as DeepFloyd IF samples.
+    clamp cuts; dynamic cuts at the given quantile of its magnitude, at least 1 and at most
+    `largest_bound`, and divides by that (dynamic thresholding, Imagen, Saharia et al. 2022, section
+    2.3), with the quantile and the bound that DeepFloyd IF samples with.
     """
     if limit == "none":
         return x0_hat
     if limit == "clamp":
         return x0_hat.clamp(-1.0, 1.0)
-    bound = torch.quantile(x0_hat.flatten(1).abs().float(), quantile, dim=1).clamp(min=1.0)
+    bound = torch.quantile(x0_hat.flatten(1).abs().float(), quantile, dim=1)
+    bound = bound.clamp(1.0, largest_bound)
     bound = per_sample(bound, x0_hat)
     return x0_hat.clamp(-bound, bound) / bound
 

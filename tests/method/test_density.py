@@ -2,8 +2,11 @@
 
 import torch
 
-from stabledreamer_core.density import relocate_dead, split_largest
+from stabledreamer_core.cameras import orbit
+from stabledreamer_core.config import load_config
+from stabledreamer_core.density import GradientGrowth, relocate_dead, split_largest
 from stabledreamer_core.gaussians import KEYS, activate, init_ball
+from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.seeds import generator
 
 
@@ -80,3 +83,43 @@ def test_halves_lie_along_the_longest_axis_and_keep_the_middle() -> None:
     torch.testing.assert_close(
         halves["scales"].exp(), torch.tensor([[0.24, 0.1, 0.1]]).repeat(2, 1)
     )
+
+
+def grow(max_count: int, steps: int = 40) -> list[int]:
+    """How many Gaussians there are after each step of growing wherever there is a gradient."""
+    params, optimizers = trained_ball(100)
+    density = load_config().stage1.density.model_copy(
+        update={"strategy": "default", "grow_grad2d": 1e-9, "max_count": max_count, "every": 5}
+        | {"start": 0.0, "stop": 1.0, "dead_opacity": 0.05}
+    )
+    growth = GradientGrowth(density, steps, {})
+    counts = []
+    for step in range(steps):
+        for optimizer in optimizers.values():
+            optimizer.zero_grad()
+        views = orbit(torch.tensor([0.0]), torch.tensor([10.0]), 3.2, 40.0, 32)
+        scene = activate(params)
+        renders, _, meta = rasterization(
+            *(scene[key] for key in ("means", "quats", "scales", "opacities", "colors")),
+            viewmats=views.viewmats,
+            Ks=views.Ks,
+            width=32,
+            height=32,
+        )
+        growth.before_backward(params, optimizers, step, meta)
+        renders.square().sum().backward()
+        if step == 30:
+            with torch.no_grad():
+                params["opacities"][:20] = -9.0
+        growth.after_backward(params, optimizers, step, meta, step)
+        counts.append(len(params["means"]))
+    return counts
+
+
+def test_growth_stops_at_the_most_and_goes_on_pruning() -> None:
+    free = grow(1_000_000)
+    assert max(free) > 150  # would overshoot
+    counts = grow(130)
+    assert max(counts) == 130 and counts[29] == 130
+    assert counts[30] == 110  # twenty were dead, and room is left
+    assert counts[-1] == 130

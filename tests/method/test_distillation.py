@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor
 
 from stabledreamer_core.distillation import (
@@ -100,3 +101,13 @@ def test_limits_of_the_denoised_image() -> None:
     torch.testing.assert_close(dynamic, (x0 / 1.5).clamp(-1, 1))
     small = 0.5 * x0 / 3
     torch.testing.assert_close(limit_x0(small, "dynamic"), small)
+
+
+def test_dynamic_thresholding_is_deepfloyds() -> None:
+    scheduler = DDPMScheduler(
+        thresholding=True, dynamic_thresholding_ratio=0.95, sample_max_value=1.5
+    )  # as DeepFloyd/IF-I-XL-v1.0 configures it
+    x0_hat = random(4, 3, 8, 8) * torch.tensor([0.3, 0.6, 1.0, 4.0]).reshape(-1, 1, 1, 1)
+    truth = scheduler._threshold_sample(x0_hat)
+    torch.testing.assert_close(limit_x0(x0_hat, "dynamic"), truth.double(), rtol=1e-6, atol=1e-6)
+    assert (limit_x0(x0_hat, "dynamic")[3].abs() == 1.0).float().mean() > 0.6  # cut at 1.5
