@@ -119,6 +119,7 @@ class CappedGrowth(DefaultStrategy):
     """gsplat's DefaultStrategy, in which only the steepest grow where not all have room."""
 
     max_count: int = 1_000_000
+    grow_grad2d: float = 0.0002
 
     @torch.no_grad()
     def _grow_gs(
