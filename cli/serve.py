@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--port is {args.port}; it must be from 1024 to 65535")
     if args.limit < 1:
         raise UserError(f"--limit is {args.limit}; it must be at least 1")
-    from flows.serving import bring_up, point_prefect_here
+    from flows.serving import auth_file, bring_up, point_prefect_here
 
     began = time.monotonic()
     served, already = bring_up(args.port, args.limit, _say)
@@ -60,8 +60,11 @@ def run(args: argparse.Namespace) -> int:
     how = "already up" if already else f"up after {time.monotonic() - began:.0f} s"
     prefect = shlex.quote(_shown(Path(sys.executable).with_name("prefect")))
     print(f"{how}: {served.page} (Prefect), {served.pages} (assets)")
+    asked = shlex.quote(_shown(auth_file()))
+    print(f"Prefect's page asks for the line in {asked}")
     if not found:
         print(f"export PREFECT_API_URL={served.api}")
+        print(f'export PREFECT_API_AUTH_STRING="$(cat {asked})"')
     print(f"""{prefect} deployment run 'dream/local' -p prompt="a red bear" --watch""")
     print(command("stop"))
     return 0

@@ -3,14 +3,24 @@
 import json
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
+CLIENT = str(uuid4())  # to whom the server gives its tokens against forged calls
 LOST = "its process is gone; run it again, and it goes on where it was"
 TIMEOUT_S = 10.0
 
 
-def healthy(api: str) -> bool:
+class Api(NamedTuple):
+    """Where it is, and the string that it asks for."""
+
+    url: str
+    auth: str
+
+
+def healthy(api: Api) -> bool:
     """Whether the server answers."""
     try:
         return call(api, "/health") is True
@@ -18,7 +28,7 @@ def healthy(api: str) -> bool:
         return False
 
 
-def create_process_pool(api: str, name: str) -> None:
+def create_process_pool(api: Api, name: str) -> None:
     """Make the work pool, unless it is there. Its worker fills in the pool's job template."""
     try:
         call(api, "/work_pools/", {"name": name, "type": "process"})
@@ -27,7 +37,7 @@ def create_process_pool(api: str, name: str) -> None:
             raise
 
 
-def worker_online(api: str, pool: str, name: str, since: float) -> bool:
+def worker_online(api: Api, pool: str, name: str, since: float) -> bool:
     """Whether the worker was heard of since a time (seconds since 1970)."""
     workers = call(api, f"/work_pools/{pool}/workers/filter", {})
     return any(
@@ -38,7 +48,7 @@ def worker_online(api: str, pool: str, name: str, since: float) -> bool:
     )
 
 
-def crash_lost_runs(api: str, pool: str) -> int:
+def crash_lost_runs(api: Api, pool: str) -> int:
     """Tell the server that runs it takes for running are not; returns how many.
 
     Call it only while no process of the pool is alive. They would hold their deployments'
@@ -56,17 +66,21 @@ def crash_lost_runs(api: str, pool: str) -> int:
     return len(runs)
 
 
-def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def call(api: Api, path: str, body: dict[str, Any] | None = None) -> Any:
     """GET, or POST where there is a body; returns the decoded answer.
 
     Raises:
         OSError: no answer, or (urllib.error.HTTPError) one that says no.
     """
-    request = urllib.request.Request(
-        api + path,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
-    )
+    headers = {
+        "content-type": "application/json",
+        "authorization": f"Basic {b64encode(api.auth.encode()).decode()}",
+    }
+    if body is not None:
+        token = call(api, f"/csrf-token?client={CLIENT}")["token"]
+        headers |= {"prefect-csrf-token": token, "prefect-csrf-client": CLIENT}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(api.url + path, data, headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
     with opener.open(request, timeout=TIMEOUT_S) as answer:
         return json.loads(answer.read() or b"null")

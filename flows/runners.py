@@ -112,6 +112,8 @@ def _ray(workers: int, address: str | None) -> Iterator[Submit]:
     # Every worker reports to the server of this run; else each would start one of its own.
     known = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
     known |= {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "DO_NOT_TRACK": "1"}
+    if not address:  # Ray's logs and command lines show these to all; its processes inherit ours
+        known.pop("PREFECT_API_AUTH_STRING", None)
     options: dict[str, Any] = {
         "runtime_env": {"env_vars": known},
         "log_to_driver": os.environ.get("PREFECT_LOGGING_LEVEL") == "INFO",  # --verbose

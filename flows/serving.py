@@ -2,16 +2,20 @@
 
 Three processes on 127.0.0.1, known by state.json in the folder `serve` of PREFECT_HOME, each with
 a log there: `server` (API and page), `pages` (outputs/ over HTTP, for the links of artifacts), and
-`worker` (starts a process a flow run).
+`worker` (starts a process a flow run). The server asks for a string (`auth_string`), which programs
+are given in their environment, never in a command line: that anyone on the machine can read.
 """
 
 import fcntl
 import json
 import os
+import re
+import secrets
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +25,7 @@ import psutil
 from flows import PROFILES, prefect_api
 from flows.processes import Known, end, end_marked, find, free_port, marked, port_is_free, start
 from flows.server import KEEP_ALIVE_S
+from flows.server_app import server_settings
 from stabledreamer_core.config import ROOT
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
@@ -66,6 +71,23 @@ class Served:
 def folder() -> Path:
     """Where state and logs are."""
     return Path(os.environ["PREFECT_HOME"]).absolute() / "serve"
+
+
+def auth_file() -> Path:
+    """Where the string is that the server asks for."""
+    return folder() / "auth_string"
+
+
+def auth_string() -> str:
+    """What the server asks for, `user:password`: made once, kept for this user's eyes alone."""
+    with suppress(FileNotFoundError):
+        auth_file().chmod(0o600)
+        kept = auth_file().read_text(encoding="utf-8", errors="replace").strip()
+        if re.fullmatch(r"stabledreamer:[\w-]{32,}", kept, re.ASCII):
+            return kept
+    made = f"stabledreamer:{secrets.token_urlsafe(32)}"
+    _write_private(auth_file(), made + "\n")
+    return made
 
 
 def read() -> Served | None:
@@ -134,37 +156,47 @@ def point_prefect_here(served: Served) -> bool:
     Returns:
         Whether a `prefect` called here and now uses it.
     """
-    from prefect.settings import PREFECT_API_URL, load_profiles, save_profiles
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        load_profiles,
+        save_profiles,
+    )
 
     ours = Path(os.environ["PREFECT_PROFILES_PATH"]) == PROFILES
     if ours and Path(os.environ["PREFECT_HOME"]) == PROFILES.parent:
+        uses = {PREFECT_API_URL: served.api, PREFECT_API_AUTH_STRING: auth_string()}
         profiles = load_profiles(include_defaults=False)
-        profiles.update_profile(settings={PREFECT_API_URL: served.api}, name=POOL)
+        profiles.update_profile(settings=uses, name=POOL)
         profiles.set_active(POOL)
+        # Prefect writes into the file that is there, and leaves its mode as it is.
+        _write_private(PROFILES, PROFILES.read_text() if PROFILES.exists() else "")
         save_profiles(profiles)
-        elsewhere = os.environ.get("PREFECT_API_URL", served.api) != served.api
+        elsewhere = any(os.environ.get(one.name, value) != value for one, value in uses.items())
         return Path.cwd() == ROOT and not elsewhere
     return False
 
 
 def _start_missing(served: Served, limit: int, say: Callable[[str], None]) -> None:
+    api = _api(served)
+
     # 1. The server. Runs of a server that died go on with the new one; lost runs are told it.
     missing = served.down()
     if "server" in missing:
         say("starting Prefect's server")
-        where = ["--host", "127.0.0.1", "--port", str(served.port)]
-        _start(served, "server", _prefect("server", "start", *where))
-        _until(served, "server", lambda: prefect_api.healthy(served.api))
-        prefect_api.create_process_pool(served.api, POOL)
+        settings = server_settings(served.port, api.auth)
+        _start(served, "server", [sys.executable, "-m", "flows.server_app"], settings)
+        _until(served, "server", lambda: prefect_api.healthy(api))
+        prefect_api.create_process_pool(api, POOL)
     if not _runs(served):
-        prefect_api.crash_lost_runs(served.api, POOL)
+        prefect_api.crash_lost_runs(api, POOL)
 
     # 2. The assets' pages.
     if "pages" in missing:
         served.pages_port = free_port(served.pages_port)
         OUTPUTS.mkdir(exist_ok=True)
-        where = ["--bind", "127.0.0.1", "--directory", str(OUTPUTS), str(served.pages_port)]
-        _start(served, "pages", [sys.executable, "-m", "http.server", *where])
+        where = [str(OUTPUTS), str(served.pages_port)]
+        _start(served, "pages", [sys.executable, "-m", "flows.pages_server", *where], {})
 
     # 3. The worker, while the deployments are made.
     began = 0.0
@@ -172,15 +204,16 @@ def _start_missing(served: Served, limit: int, say: Callable[[str], None]) -> No
         say("starting a worker, deploying prefect.yaml")
         began = time.time()
         where = ["--pool", POOL, "--type", "process", "--name", WORKER, "--limit", str(limit)]
-        _start(served, "worker", _prefect("worker", "start", *where))
+        _start(served, "worker", _prefect("worker", "start", *where), _client_settings(api))
     _deploy(served)
-    _until(served, "worker", lambda: prefect_api.worker_online(served.api, POOL, WORKER, began))
+    _until(served, "worker", lambda: prefect_api.worker_online(api, POOL, WORKER, began))
     _until(served, "pages", lambda: not port_is_free(served.pages_port))
 
 
-def _start(served: Served, role: str, command: list[str]) -> None:
+def _start(served: Served, role: str, command: list[str], settings: Mapping[str, str]) -> None:
     log = folder() / f"{role}.log"
-    served.processes[role] = start(command, str(folder()), _environment(served), ROOT, log)
+    environment = {**_environment(served), **settings}
+    served.processes[role] = start(command, str(folder()), environment, ROOT, log)
     with atomic_write(folder() / "state.json") as temporary:
         temporary.write_text(json.dumps(asdict(served), indent=2) + "\n", encoding="utf-8")
 
@@ -201,9 +234,18 @@ def _environment(served: Served) -> dict[str, str]:
     }
 
 
+def _api(served: Served) -> prefect_api.Api:
+    return prefect_api.Api(served.api, auth_string())
+
+
+def _client_settings(api: prefect_api.Api) -> dict[str, str]:
+    """What a program of Prefect's needs to be answered; a worker hands it on to its runs."""
+    return {"PREFECT_API_AUTH_STRING": api.auth, "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true"}
+
+
 def _deploy(served: Served) -> None:
     log = folder() / "deploy.log"
-    environment = {**os.environ, **_environment(served)}
+    environment = {**os.environ, **_environment(served), **_client_settings(_api(served))}
     with open(log, "wb") as output:
         done = subprocess.run(
             _prefect("deploy", "--all"), cwd=ROOT, env=environment, stdout=output, stderr=output
@@ -240,7 +282,7 @@ def _end_all(served: Served | None) -> None:
         end([*_runs(served), *filter(None, [worker])], STOP_PATIENCE_S)
         if server is not None:
             with suppress(OSError):
-                prefect_api.crash_lost_runs(served.api, POOL)
+                prefect_api.crash_lost_runs(_api(served), POOL)
         end([*filter(None, [pages, server])], STOP_PATIENCE_S)
     end_marked(str(folder()))
     (folder() / "state.json").unlink(missing_ok=True)
@@ -252,11 +294,24 @@ def _runs(served: Served) -> list[psutil.Process]:
     return [process for process in marked(str(folder())) if process.pid not in ours]
 
 
+def _write_private(path: Path, text: str) -> None:
+    """Write a file anew that nobody else could read at any time."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # 0600
+    try:
+        with open(descriptor, "w", encoding="utf-8") as output:
+            output.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     """One at a time brings things up or down; another one waits."""
     try:
-        folder().mkdir(parents=True, exist_ok=True)
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder().chmod(0o700)
         lock = open(folder() / "lock", "w")
     except OSError as error:
         raise UserError(

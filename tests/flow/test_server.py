@@ -58,7 +58,7 @@ MANY = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from flows.server import prefect_server
+from flows.server import AUTH, prefect_server
 
 with prefect_server():
     from prefect import flow
@@ -73,7 +73,7 @@ with prefect_server():
 
     def run(_: int) -> None:
         without_retries = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
-        with without_retries, SyncPrefectClient(url) as client:
+        with without_retries, SyncPrefectClient(url, auth_string=AUTH) as client:
             begin.wait()
             for _ in range(5):
                 made = client.create_flow_run(nothing)

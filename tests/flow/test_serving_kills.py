@@ -53,6 +53,8 @@ def call(home) -> Iterator[Call]:
     try:
         up = run("stabledreamer", *UP)
         assert up.returncode == 0, up.stdout + up.stderr
+        kept = (home / "serve" / "auth_string").read_text()
+        environment["PREFECT_API_AUTH_STRING"] = kept.strip()
         yield run
     finally:
         run("stabledreamer", "stop")
