@@ -204,7 +204,6 @@ def denoise(
     if stage.target_steps > 1:
         x0_hat = multi_step(
             *(prior, x_t, timesteps, cond, uncond, scale, stage.target_steps),
-            x0_limit=stage.x0_limit,
             guidance_interval=interval,
             guidance_rescale=stage.guidance_rescale,
         )
