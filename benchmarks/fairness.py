@@ -1,6 +1,6 @@
 """The table of fairness.yaml: peers and ours, with what may have made the comparison unfair.
 
-    python -m benchmarks.fairness metrics/experiments/fairness.jsonl > metrics/experiments/fairness.md
+    python -m benchmarks.fairness metrics/experiments/fairness.jsonl
 
 The commands that made the assets stand in benchmarks/fairness.yaml; `--bring OUT` takes what
 suite_table measured there into the file first.
