@@ -23,8 +23,8 @@ import yaml
 from stabledreamer_core.errors import UserError
 
 if TYPE_CHECKING:
-    from stabledreamer_core.config import Config
-    from stabledreamer_core.optimize import Progress
+    from stabledreamer_core.optimization.loop import Progress
+    from stabledreamer_core.settings.config import Config
 
 SETTINGS = Path("benchmarks/benchmark.yaml")
 OUT = Path("outputs/benchmark")
@@ -52,10 +52,10 @@ def main() -> None:
 
 def stage(settings: dict[str, Any], number: int, prompt_name: str, recipe: str) -> None:
     """Run stage 1 or 2; writes its Gaussians and its loss at up to about 100 steps."""
-    from stabledreamer_core.checkpoint import load_checkpoint, save_checkpoint
     from stabledreamer_core.files import sha256_of
-    from stabledreamer_core.keys import STAGE1, STAGE2, step_key
-    from stabledreamer_core.stage import run_stage
+    from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
+    from stabledreamer_core.optimization.stage import run_stage
+    from tasks.keys import STAGE1, STAGE2, step_key
 
     config, prompt, seed = recipe_config(settings, recipe), *asked(settings, prompt_name)
     folder = OUT / f"{prompt_name}-{recipe}"
@@ -72,12 +72,12 @@ def stage(settings: dict[str, Any], number: int, prompt_name: str, recipe: str) 
 
 def evaluate(settings: dict[str, Any], prompt_name: str, recipe: str) -> None:
     """Measure what both stages left; the mesh, PLY and preview are of the finished asset."""
-    from stabledreamer_core.checkpoint import load_checkpoint
+    from stabledreamer_core.assets.turntable import write_preview
     from stabledreamer_core.files import atomic_write
-    from stabledreamer_core.gaussians import save_ply
-    from stabledreamer_core.keys import MESH, STAGE1, STAGE2
-    from stabledreamer_core.stage import pick_device
-    from stabledreamer_core.turntable import write_preview
+    from stabledreamer_core.optimization.checkpoint import load_checkpoint
+    from stabledreamer_core.optimization.stage import pick_device
+    from stabledreamer_core.scene.gaussians import save_ply
+    from tasks.keys import MESH, STAGE1, STAGE2
 
     config, prompt, seed = recipe_config(settings, recipe), *asked(settings, prompt_name)
     folder, device = OUT / f"{prompt_name}-{recipe}", pick_device(config.device)
@@ -96,9 +96,9 @@ def evaluate(settings: dict[str, Any], prompt_name: str, recipe: str) -> None:
 
 def measure(splats: Any, prompt: str, config: "Config", mesh: Path) -> dict[str, float | None]:
     """Make the mesh at the path given, and return all metrics, those it takes included."""
-    from stabledreamer_core.mesh import write_mesh
-    from stabledreamer_core.metrics import evaluate as figures_of
-    from stabledreamer_core.stage import pick_device
+    from stabledreamer_core.assets.mesh.extract import write_mesh
+    from stabledreamer_core.optimization.stage import pick_device
+    from toybox.metrics.evaluate import evaluate as figures_of
 
     device = pick_device(config.device)
     write_mesh(splats, config.mesh, mesh, device)
@@ -112,7 +112,7 @@ def recipe_config(settings: dict[str, Any], recipe: str) -> "Config":
     Raises:
         UserError: no such recipe, or a setting of it is wrong.
     """
-    from stabledreamer_core.config import load_config
+    from stabledreamer_core.settings.config import load_config
 
     recipes = settings["recipes"]
     if recipe not in recipes:

@@ -26,15 +26,15 @@ from benchmarks.benchmark_rows import Row, read_settings
 from benchmarks.benchmark_statistics import compare, describe
 from benchmarks.benchmark_tables import markdown, summarise
 from benchmarks.recipe_search import result_name
-from stabledreamer_core.config import Evaluate, load_config
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.metrics import evaluate_views
-from stabledreamer_core.metrics.judged import judge_views, share_named, share_near
-from stabledreamer_core.metrics.pictures import VIEWS, true_camera
-from stabledreamer_core.stage import pick_device
+from stabledreamer_core.optimization.stage import pick_device
+from stabledreamer_core.settings.config import Evaluate, load_config
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.judge import load_judge
+from toybox.metrics.evaluate import evaluate_views
+from toybox.metrics.judged import judge_views, share_named, share_near
+from toybox.metrics.pictures import VIEWS, true_camera
 
 TOO_FRONTAL = 0.25  # twice the true share
 

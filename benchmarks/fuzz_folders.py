@@ -13,21 +13,21 @@ import numpy as np
 import torch
 
 from benchmarks.fuzz_values import altered, as_json, damaged, pickled
-from cli.evaluate import config_of
-from flows.asset_folder import claimed, clear_work
-from stabledreamer_core import run_record
-from stabledreamer_core.checkpoint import (
+from stabledreamer.cli.evaluate import config_of
+from stabledreamer_core.assets.mesh.glb import Surface, write_glb
+from stabledreamer_core.assets.mesh.read import read_glb
+from stabledreamer_core.optimization.checkpoint import (
     load_checkpoint,
     load_newest_state,
     save_checkpoint,
     save_state,
     save_tensors,
 )
-from stabledreamer_core.config import load_config
-from stabledreamer_core.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
-from stabledreamer_core.keys import STEPS
-from stabledreamer_core.mesh_glb import Surface, write_glb
-from stabledreamer_core.mesh_read import read_glb
+from stabledreamer_core.scene.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
+from stabledreamer_core.settings.config import load_config
+from tasks import run_record
+from tasks.asset_folder import claimed, clear_work
+from tasks.keys import STEPS
 
 Call = Callable[[], object]
 PRIORS: list[Path] = []  # whole, tiny folders that hostile ones are made from
@@ -135,7 +135,7 @@ def checkpoint(rng: random.Random, folder: Path) -> Call:
 
 def state(rng: random.Random, folder: Path) -> Call:
     """Resume states, of which the newest is hostile, up to the loop's own objects."""
-    from stabledreamer_core.loop_state import begin
+    from stabledreamer_core.optimization.state import begin
 
     stage = load_config().stage1
     whole = _whole_state()

@@ -23,11 +23,11 @@ from benchmarks.fuzz_values import (
     paths_of,
     text,
 )
-from flows.asset_folder import claimed, default_folder
-from flows.checks import check_words, clean_prompt
 from flows.prompts_file import read_prompts
-from stabledreamer_core.config import PARAMS, load_config
-from stabledreamer_core.keys import config_hash
+from stabledreamer_core.settings.config import PARAMS, load_config
+from tasks.asset_folder import claimed, default_folder
+from tasks.checks import check_words, clean_prompt
+from tasks.keys import config_hash
 
 Target = Callable[[random.Random, Path], Callable[[], object]]
 

@@ -32,8 +32,8 @@ from typing import Any
 
 import psutil
 
-from stabledreamer_core.checkpoint import load_tensors
-from stabledreamer_core.keys import STEPS
+from stabledreamer_core.optimization.checkpoint import load_tensors
+from tasks.keys import STEPS
 
 STAGES = ("stage1", "stage2")
 ORDER = ("start", *STEPS, "report", "end")

@@ -25,23 +25,23 @@ from torch.nn import functional as F
 
 from benchmarks.nerf_field import RadianceField, render
 from flows.prompts_file import read_prompts
-from stabledreamer_core.cameras import Views, orbit
-from stabledreamer_core.config import ROOT, Config, Stage, load_config, with_overrides
-from stabledreamer_core.distillation import l2_loss
-from stabledreamer_core.draw import draw_noise, draw_target
+from stabledreamer_core.distillation.loss import l2_loss
+from stabledreamer_core.distillation.loss_space import asked_about, comparable, compared
+from stabledreamer_core.distillation.sample_step import draw_noise, draw_target
+from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.gaussians import Splats, load_ply
-from stabledreamer_core.metrics import evaluate_views
-from stabledreamer_core.metrics.pictures import DISTANCE, FOV_DEG, Camera, Cutout
-from stabledreamer_core.optimize import denoise
+from stabledreamer_core.optimization.loop import denoise
+from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.rasterize import rasterization
-from stabledreamer_core.regularizers import leakage, opacity
-from stabledreamer_core.rendering import drawable
+from stabledreamer_core.scene.cameras import Views, orbit
+from stabledreamer_core.scene.gaussians import Splats, load_ply
+from stabledreamer_core.scene.regularizers import leakage, opacity
+from stabledreamer_core.scene.rendering import drawable
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.stage import pick_device, run_stages
-from stabledreamer_core.target_space import asked_about, comparable, compared
-from stabledreamer_core.views import view_index, view_prompts
+from stabledreamer_core.settings.config import ROOT, Config, Stage, load_config, with_overrides
+from toybox.metrics.evaluate import evaluate_views
+from toybox.metrics.pictures import DISTANCE, FOV_DEG, Camera, Cutout
 
 SAMPLES = 64
 GRID_RATE, NETWORK_RATE = 1e-2, 1e-3  # of stage 1; stage 2 has a tenth

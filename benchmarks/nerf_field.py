@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stabledreamer_core.cameras import Views
+from stabledreamer_core.scene.cameras import Views
 
 RESOLUTIONS = (16, 32, 64, 128)
 FEATURES = 4

@@ -103,7 +103,7 @@ def jobs_of(
 @cache
 def _content(settings: tuple[str, ...]) -> str:
     """Hash of the settings, priors and code that a recipe's assets and scores depend on."""
-    from stabledreamer_core.keys import MESH, STAGE1, STAGE2, step_key
+    from tasks.keys import MESH, STAGE1, STAGE2, step_key
 
     config, files = recipe_config(list(settings)), dict.fromkeys((STAGE1, STAGE2, MESH), "")
     steps = ("stage1", "stage2", "evaluate")
@@ -198,8 +198,8 @@ def _work(
 
 def _dream(jobs: list[dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Both stages of a batch, the judge's scores after each, and strips of eight views."""
-    from stabledreamer_core.gaussians import load_ply, save_ply
-    from stabledreamer_core.stage import pick_device, run_stages
+    from stabledreamer_core.optimization.stage import pick_device, run_stages
+    from stabledreamer_core.scene.gaussians import load_ply, save_ply
 
     out, stage1 = arguments.out, arguments.stage1
 
@@ -235,7 +235,7 @@ def _dream(jobs: list[dict[str, Any]], arguments: argparse.Namespace) -> list[di
 
 def _scores(splats: Any, prompt: str, config: Any, device: Any) -> dict[str, Any]:
     from benchmarks.search_scores import doubt, haze
-    from stabledreamer_core.metrics import evaluate
+    from toybox.metrics.evaluate import evaluate
 
     scores = evaluate(splats, prompt, config.evaluate, device)
     scores["doubt"] = doubt(splats, prompt, config, device)
@@ -245,7 +245,7 @@ def _scores(splats: Any, prompt: str, config: Any, device: Any) -> dict[str, Any
 
 def recipe_config(settings: list[str]) -> Any:
     """params.yaml under a recipe's params file (at most one) and its `a.b=c` overrides."""
-    from stabledreamer_core.config import load_config
+    from stabledreamer_core.settings.config import load_config
 
     files = [Path(setting) for setting in settings if "=" not in setting]
     overrides = [setting for setting in settings if "=" in setting]

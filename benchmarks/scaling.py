@@ -90,7 +90,11 @@ def measure(
 
 def run_suite(folder: Path, own: list[str], size: int, gpus: bool, limit: float) -> int | None:
     """The suite's exit code; None if it took longer than `limit` and was stopped."""
-    command = [sys.executable, "-c", "import sys; from cli.main import main; sys.exit(main())"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from stabledreamer.cli.main import main; sys.exit(main())",
+    ]
     command += ["suite", str(folder / "prompts.yaml"), "--out", str(folder / "suite"), *own]
     environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
     environment["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(folder / "finished")

@@ -8,14 +8,14 @@ haze: mean of 4 a (1 - a) over the opaque area of eight views; outlines alone gi
 
 import torch
 
-from stabledreamer_core.config import Config
-from stabledreamer_core.gaussians import Splats
-from stabledreamer_core.metrics import photograph
-from stabledreamer_core.metrics.judged import judge_views
-from stabledreamer_core.metrics.pictures import asset_camera, eight_azimuths
+from stabledreamer_core.scene.gaussians import Splats
+from stabledreamer_core.settings.config import Config
 from toybox.captions import parse
 from toybox.catalogue import CATEGORIES
 from toybox.judge import load_judge
+from toybox.metrics.evaluate import photograph
+from toybox.metrics.judged import judge_views
+from toybox.metrics.pictures import asset_camera, eight_azimuths
 
 
 def doubt(splats: Splats, prompt: str, config: Config, device: torch.device) -> float:

@@ -24,22 +24,16 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from stabledreamer_core import optimize as loop
-from stabledreamer_core.config import ROOT, Config, Stage, load_config
-from stabledreamer_core.gaussians import Splats, load_ply
-from stabledreamer_core.metrics.detail import detail
-from stabledreamer_core.metrics.pictures import (
-    Camera,
-    Cutout,
-    asset_camera,
-    eight_azimuths,
-    true_camera,
-)
+from stabledreamer_core.distillation.view_prompts import view_prompts
+from stabledreamer_core.optimization import loop as loop
+from stabledreamer_core.optimization.stage import EMBEDDINGS, initial_scene
 from stabledreamer_core.priors import Prior, load_prior
-from stabledreamer_core.stage import EMBEDDINGS, initial_scene
-from stabledreamer_core.views import view_prompts
+from stabledreamer_core.scene.gaussians import Splats, load_ply
+from stabledreamer_core.settings.config import ROOT, Config, Stage, load_config
 from toybox.captions import caption
 from toybox.catalogue import Toy, all_toys
+from toybox.metrics.detail import detail
+from toybox.metrics.pictures import Camera, Cutout, asset_camera, eight_azimuths, true_camera
 from toybox.render import render
 from toybox.scenes import toy_batch
 

@@ -15,10 +15,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.recipe_search import result_name
-from stabledreamer_core.cameras import around
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.gaussians import Splats, load_ply
-from stabledreamer_core.rendering import render_chunks, to_bytes
+from stabledreamer_core.scene.cameras import around
+from stabledreamer_core.scene.gaussians import Splats, load_ply
+from stabledreamer_core.scene.rendering import render_chunks, to_bytes
 
 VIEWS, CAPTION = 8, 16
 GREY = (0.6, 0.6, 0.6)

@@ -68,7 +68,7 @@ def unmeasured(out: Path) -> list[dict[str, Any]]:
 def _measuring(settings: tuple[str, ...]) -> str:
     """Hash of the settings, models and code that meshes and metrics depend on."""
     from benchmarks.recipe_search import recipe_config
-    from stabledreamer_core.keys import MESH, STAGE2, step_key
+    from tasks.keys import MESH, STAGE2, step_key
 
     config, files = recipe_config(list(settings)), dict.fromkeys((STAGE2, MESH), "")
     return " ".join(step_key(step, config, "", 0, files) for step in ("mesh", "evaluate"))
@@ -107,10 +107,10 @@ def _measure(job: tuple[Path, dict[str, Any], str]) -> dict[str, Any]:
 
     from benchmarks.recipe_search import recipe_config
     from benchmarks.search_scores import doubt, haze
-    from stabledreamer_core.gaussians import load_ply
-    from stabledreamer_core.mesh import write_mesh
-    from stabledreamer_core.metrics import evaluate
-    from stabledreamer_core.stage import pick_device
+    from stabledreamer_core.assets.mesh.extract import write_mesh
+    from stabledreamer_core.optimization.stage import pick_device
+    from stabledreamer_core.scene.gaussians import load_ply
+    from toybox.metrics.evaluate import evaluate
 
     out, result, where = job
     torch.set_num_threads(1)

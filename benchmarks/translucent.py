@@ -32,9 +32,13 @@ from benchmarks.benchmark_statistics import compare, describe
 from benchmarks.nerf_baseline import nerf_camera, optimize
 from benchmarks.nerf_field import RadianceField
 from flows.prompts_file import read_prompts
-from stabledreamer_core.config import Config, load_config
-from stabledreamer_core.gaussians import save_ply
-from stabledreamer_core.metrics.pictures import (
+from stabledreamer_core.optimization.stage import pick_device, run_stages
+from stabledreamer_core.scene.gaussians import save_ply
+from stabledreamer_core.seeds import generator
+from stabledreamer_core.settings.config import Config, load_config
+from toybox.captions import parse
+from toybox.catalogue import Toy
+from toybox.metrics.pictures import (
     DISTANCE,
     Camera,
     Cutout,
@@ -42,10 +46,6 @@ from stabledreamer_core.metrics.pictures import (
     eight_azimuths,
     true_camera,
 )
-from stabledreamer_core.seeds import generator
-from stabledreamer_core.stage import pick_device, run_stages
-from toybox.captions import parse
-from toybox.catalogue import Toy
 from toybox.scenes import toy_batch
 from toybox.translucent import render_translucent
 

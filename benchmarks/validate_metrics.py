@@ -17,17 +17,17 @@ import torch
 import trimesh
 from skimage.measure import marching_cubes
 
-from stabledreamer_core.config import load_config
-from stabledreamer_core.metrics import evaluate_views
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG
-from stabledreamer_core.metrics.detail import gaussian_blur
-from stabledreamer_core.metrics.pictures import Camera, Cutout, true_camera
 from stabledreamer_core.metrics.surfaces import surface_figures
-from stabledreamer_core.output_config import Evaluate
+from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.settings.output import Evaluate
 from toybox.captions import caption
 from toybox.catalogue import COLOURS, Toy
 from toybox.geometry import solid
 from toybox.mesh import signed_distance, true_mesh
+from toybox.metrics.detail import gaussian_blur
+from toybox.metrics.evaluate import evaluate_views
+from toybox.metrics.pictures import Camera, Cutout, true_camera
 
 TOYS = (
     Toy("bear", "red", "top hat", "black"),

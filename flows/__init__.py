@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from stabledreamer_core.config import ROOT
+from stabledreamer_core.settings.config import ROOT
 
 CACHE = ROOT / ".cache"
 PROFILES = CACHE / "prefect" / "profiles.toml"  # as in prefect.toml

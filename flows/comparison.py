@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.artifacts import counted, escaped, number, table
+from stabledreamer.runtime.artifacts import counted, escaped, number, table
 
 Entry = dict[str, Any]
 Pair = tuple[str, int]  # prompt, seed

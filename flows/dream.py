@@ -9,18 +9,18 @@ from typing import Any
 
 from prefect import Task, flow
 
-from flows.asset_folder import claimed, clear_work
-from flows.checks import prepare
-from flows.threads import settle_threads
-from stabledreamer_core import run_record
-from stabledreamer_core.keys import STEPS, step_key
-from tasks import stopping
-from tasks.artifacts import logger, publish_asset
+from stabledreamer.runtime import stopping
+from stabledreamer.runtime.artifacts import logger, publish_asset
+from stabledreamer.runtime.log_lines import key_values
+from stabledreamer.runtime.threads import settle_threads
+from tasks import run_record
+from tasks.asset_folder import claimed, clear_work
 from tasks.checkpoint import checkpoint
+from tasks.checks import prepare
 from tasks.evaluate import evaluate
 from tasks.gaussians import gaussians
 from tasks.job import Job
-from tasks.log_lines import key_values
+from tasks.keys import STEPS, step_key
 from tasks.manifest import Manifest
 from tasks.mesh import mesh
 from tasks.optimize import optimize

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.run_record import code_version
+from tasks.run_record import code_version
 
 NAME = "history.jsonl"
 FAILED = {"prompt", "seed", "error"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows.server import prefect_server
+from stabledreamer.runtime.server import prefect_server
 from toybox.training.device import keep_compiled, pick_device
 from toybox.training.loop import Slice
 from toybox.training.parts import FOLDERS, TRAINERS, score

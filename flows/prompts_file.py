@@ -8,7 +8,7 @@ from typing import Literal
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
-from stabledreamer_core.yaml_text import parse_yaml
+from stabledreamer_core.settings.yaml_text import parse_yaml
 
 HEADER = """\
 # The benchmark: 40 prompts whose combination of category, colour and accessory no Toybox prior saw

@@ -10,17 +10,17 @@ from typing import Any
 from prefect import flow, task
 
 from flows import history
-from flows.asset_folder import slugs
 from flows.contact_sheet import write_contact_sheet
 from flows.dream import dream
 from flows.prompts_file import read_prompts
-from flows.ray_gpus import Kind
-from flows.runners import Result, Runner, Submit, check_runner, started
 from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
+from stabledreamer.runtime import stopping
+from stabledreamer.runtime.ray_gpus import Kind
+from stabledreamer.runtime.runners import Result, Runner, Submit, check_runner, started
 from stabledreamer_core.files import atomic_write
-from tasks import stopping
+from tasks.asset_folder import slugs
 
 Outcome = dict[str, Any]
 

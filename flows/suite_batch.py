@@ -14,21 +14,20 @@ from typing import Any, NamedTuple, cast
 from prefect import task
 from prefect.results import ResultStore
 
-from flows.asset_folder import claimed
-from flows.checks import prepare
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
-from flows.threads import settle_threads
-from stabledreamer_core import run_record
-from stabledreamer_core.checkpoint import load_checkpoint
-from stabledreamer_core.config import load_config
+from stabledreamer.runtime.progress import stage_progress
+from stabledreamer.runtime.threads import settle_threads
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
-from stabledreamer_core.keys import STAGE1, STAGE2, Files, step_key
-from stabledreamer_core.stage import run_stages
-from tasks import finished
+from stabledreamer_core.optimization.checkpoint import load_checkpoint
+from stabledreamer_core.optimization.stage import run_stages
+from stabledreamer_core.settings.config import load_config
+from tasks import finished, run_record
+from tasks.asset_folder import claimed
+from tasks.checks import prepare
 from tasks.job import Job
+from tasks.keys import STAGE1, STAGE2, Files, step_key
 from tasks.optimize import optimize
-from tasks.progress import stage_progress
 
 WORK = ".batches"  # in the suite's folder: unfinished batches
 

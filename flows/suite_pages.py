@@ -6,8 +6,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 
 from flows.comparison import Entry, compare, failure_rows, markdown
-from stabledreamer_core.files import atomic_write
-from tasks.artifacts import (
+from stabledreamer.runtime.artifacts import (
     artifact_key,
     best_effort,
     counted,
@@ -18,6 +17,7 @@ from tasks.artifacts import (
     report_link,
     table,
 )
+from stabledreamer_core.files import atomic_write
 
 FIGURES = ("category", "colour", "accessory", "view", "multi_face", "chamfer")
 

@@ -1,9 +1,9 @@
 """Read a stage's checkpoint back before anything is built on it."""
 
-from stabledreamer_core.checkpoint import load_checkpoint
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.keys import STAGE1, STAGE2
+from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from tasks.job import Job
+from tasks.keys import STAGE1, STAGE2
 from tasks.manifest import Manifest, cached_task, manifest
 
 

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stabledreamer_core.checkpoint import save_checkpoint
 from stabledreamer_core.files import atomic_write, sha256_of
-from stabledreamer_core.run_record import jsonable
-from stabledreamer_core.stage import StageResult
+from stabledreamer_core.optimization.checkpoint import save_checkpoint
+from stabledreamer_core.optimization.stage import StageResult
+from tasks.run_record import jsonable
 
 NAME = "finished.safetensors"
 NOTE = "finished.json"

@@ -1,6 +1,6 @@
 """The Gaussians in the format other viewers open."""
 
-from stabledreamer_core.gaussians import save_ply
+from stabledreamer_core.scene.gaussians import save_ply
 from tasks.job import Job
 from tasks.manifest import Manifest, cached_task, manifest
 

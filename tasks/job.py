@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from stabledreamer_core.checkpoint import load_checkpoint
-from stabledreamer_core.config import Config
-from stabledreamer_core.gaussians import Splats
-from stabledreamer_core.keys import STAGE2
-from stabledreamer_core.stage import pick_device
+from stabledreamer_core.optimization.checkpoint import load_checkpoint
+from stabledreamer_core.optimization.stage import pick_device
+from stabledreamer_core.scene.gaussians import Splats
+from stabledreamer_core.settings.config import Config
+from tasks.keys import STAGE2
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, ParamSpec
 
 from prefect import Task
 
-from stabledreamer_core.run_record import hash_files, jsonable
-from tasks import stopping
+from stabledreamer.runtime import stopping
 from tasks.job import Job
+from tasks.run_record import hash_files, jsonable
 
 Manifest = dict[str, Any]
 

@@ -2,15 +2,15 @@
 
 import shutil
 
-from stabledreamer_core.checkpoint import load_checkpoint, save_checkpoint
-from stabledreamer_core.debugger import recorder
+from stabledreamer.runtime.progress import stage_progress
+from stabledreamer_core.debugger.record import recorder
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.keys import STAGE1, STAGE2
-from stabledreamer_core.stage import run_stage
+from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
+from stabledreamer_core.optimization.stage import run_stage
 from tasks.finished import find, work_folder
 from tasks.job import Job
+from tasks.keys import STAGE1, STAGE2
 from tasks.manifest import Manifest, cached_task, manifest
-from tasks.progress import stage_progress
 
 
 @cached_task(name="optimize")

@@ -1,6 +1,6 @@
 """Eight views in one picture."""
 
-from stabledreamer_core.turntable import write_preview
+from stabledreamer_core.assets.turntable import write_preview
 from tasks.job import Job
 from tasks.manifest import Manifest, cached_task, manifest
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import task
 
-from stabledreamer_core import run_record
-from stabledreamer_core.report import write_report
+from tasks import run_record
 from tasks.job import Job
+from tasks.report.page import write_report
 
 
 @task(name="report", task_run_name="report")

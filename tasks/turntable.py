@@ -1,6 +1,6 @@
 """The video of one full turn."""
 
-from stabledreamer_core.turntable import write_turntable
+from stabledreamer_core.assets.turntable import write_turntable
 from tasks.job import Job
 from tasks.manifest import Manifest, cached_task, manifest
 

@@ -7,7 +7,7 @@ says which words it does not know.
 import re
 from dataclasses import dataclass
 
-from stabledreamer_core.views import VOCABULARIES
+from stabledreamer_core.distillation.view_prompts import VOCABULARIES
 from toybox.catalogue import ACCESSORIES, ACCESSORY_COLOURS, CATEGORIES, Toy, in_catalogue
 
 STOP_WORDS = frozenset("a an the and with of in on wearing standing is that it its".split())

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stabledreamer_core.distillation.view_prompts import FINE_WORDS
 from stabledreamer_core.errors import UserError, first_line
-from stabledreamer_core.views import FINE_WORDS
 from toybox.catalogue import ACCESSORIES, ACCESSORY_COLOURS, CATEGORIES, COLOURS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stabledreamer_core.cameras import Views
+from stabledreamer_core.scene.cameras import Views
 from toybox.scenes import Batch
 
 Scenes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -63,7 +63,7 @@ def prepared(batch: Batch, resolution: int) -> tuple[Scenes, Renders]:
 def pack_cameras(views: Views) -> Tensor:
     """Cameras as the tracer reads them: [n, 13] rotation, position, focal length in pixels.
 
-    The principal point is the image's middle, as `stabledreamer_core.cameras.orbit` sets it.
+    The principal point is the image's middle, as `stabledreamer_core.scene.cameras.orbit` sets it.
     """
     rotation, translation = views.viewmats[:, :3, :3], views.viewmats[:, :3, 3]
     position = -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stabledreamer_core.cameras import Views, orbit
+from stabledreamer_core.scene.cameras import Views, orbit
 from toybox.catalogue import (
     ACCESSORY_COLOURS,
     CATEGORIES,

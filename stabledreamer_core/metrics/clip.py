@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stabledreamer_core.config import ROOT
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.settings.config import ROOT
 
 TEXTS_AT_ONCE = 128
 # Of the images it was trained on (its paper's code; every published CLIP has them).

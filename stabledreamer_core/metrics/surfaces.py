@@ -12,8 +12,8 @@ import open3d as o3d
 import trimesh
 from numpy.typing import NDArray
 
+from stabledreamer_core.assets.mesh.glb import from_gltf_axes
 from stabledreamer_core.errors import UserError, first_line
-from stabledreamer_core.mesh_glb import from_gltf_axes
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, aligned
 
 NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")

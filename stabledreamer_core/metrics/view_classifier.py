@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stabledreamer_core.distillation import add_noise
+from stabledreamer_core.distillation.loss import add_noise
+from stabledreamer_core.distillation.view_prompts import OVERHEAD, VOCABULARIES, view_words
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.views import OVERHEAD, VOCABULARIES, view_words
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 Toybox priors, DeepFloyd IF and Stable Diffusion all pass through the same code.
 """
 
+from stabledreamer_core.distillation.denoise import multi_step, sample
 from stabledreamer_core.priors.identity import prior_hash, write_manifest
 from stabledreamer_core.priors.prior import Prior, load_prior
-from stabledreamer_core.priors.sampling import multi_step, sample
 
 __all__ = ["Prior", "load_prior", "multi_step", "prior_hash", "sample", "write_manifest"]

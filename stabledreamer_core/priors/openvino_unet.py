@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabledreamer_core.checkpoint import load_tensors, save_tensors
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
+from stabledreamer_core.optimization.checkpoint import load_tensors, save_tensors
 from stabledreamer_core.priors.models import load_network
 from stabledreamer_core.priors.quiet import quiet
 from stabledreamer_core.priors.source import REPOSITORY

@@ -11,8 +11,8 @@ import yaml
 
 from benchmarks import suite_table
 from benchmarks.recipe_search import jobs_of, missing
-from stabledreamer_core import keys
-from stabledreamer_core.config import ROOT
+from stabledreamer_core.settings.config import ROOT
+from tasks import keys
 
 SEARCH = {
     "seeds": [0, 1],

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import rankdata, ttest_rel
 
 from benchmarks.benchmark_statistics import BEST, compare, describe, signed_rank_p
-from stabledreamer_core.metrics import NAMES
+from toybox.metrics.evaluate import NAMES
 
 A = [[0.9, 0.7], [0.5, 0.6], [1.0, 1.0], [0.2, 0.3]]  # prompts x seeds
 B = [[0.4, 0.6], [0.6, 0.2], [0.9, 0.6], [0.3, 0.4]]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from benchmarks.translucent import against, jelly_camera, table
-from stabledreamer_core.metrics.pictures import Cutout, eight_azimuths
 from toybox.catalogue import Toy
+from toybox.metrics.pictures import Cutout, eight_azimuths
 
 TOY = Toy("bear", "red")
 

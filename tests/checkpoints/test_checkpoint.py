@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stabledreamer_core.checkpoint import (
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.optimization.checkpoint import (
     load_checkpoint,
     load_newest_state,
     load_tensors,
@@ -15,8 +16,7 @@ from stabledreamer_core.checkpoint import (
     save_state,
     save_tensors,
 )
-from stabledreamer_core.errors import UserError
-from stabledreamer_core.gaussians import KEYS, init_ball
+from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
 
 

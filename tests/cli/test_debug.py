@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cli.main import main
-from stabledreamer_core.checkpoint import save_checkpoint, save_state
-from stabledreamer_core.debugger_records import Record, Seen, write_record
-from stabledreamer_core.gaussians import init_ball
-from stabledreamer_core.keys import STAGE1
+from stabledreamer.cli.main import main
+from stabledreamer_core.debugger.files import Record, Seen, write_record
+from stabledreamer_core.optimization.checkpoint import save_checkpoint, save_state
+from stabledreamer_core.scene.gaussians import init_ball
+from tasks.keys import STAGE1
 
 SMALL = ["--set", "stage1.resolution=16", "--set", "debug.views=2", "--set", "device=cpu"]
 

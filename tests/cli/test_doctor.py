@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor
-from cli import doctor_machine as machine
-from cli import doctor_project as project
-from cli.doctor_problem import Problem
-from stabledreamer_core.config import load_config, with_overrides
+from stabledreamer.cli import doctor
+from stabledreamer.cli import doctor_machine as machine
+from stabledreamer.cli import doctor_project as project
+from stabledreamer.cli.doctor_problem import Problem
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.settings.config import load_config, with_overrides
 
 TEXT = Namespace(json=False)
 JSON = Namespace(json=True)
@@ -82,7 +82,7 @@ def no_memory(patch):
 
 
 def full_disk(patch):
-    patch.setattr("flows.checks.shutil.disk_usage", lambda place: Namespace(free=2**20))
+    patch.setattr("tasks.checks.shutil.disk_usage", lambda place: Namespace(free=2**20))
     return machine.disk
 
 
@@ -152,7 +152,7 @@ def silent_server(patch):
 
 
 def half_up(patch):
-    from flows import serving
+    from stabledreamer.runtime import serving
 
     served = serving.Served(4200, 4201)
     patch.setattr(serving, "read", lambda: served)
@@ -161,8 +161,8 @@ def half_up(patch):
 
 
 def taken_port(patch):
-    patch.setattr("flows.serving.read", lambda: None)
-    patch.setattr("flows.processes.port_is_free", lambda port: False)
+    patch.setattr("stabledreamer.runtime.serving.read", lambda: None)
+    patch.setattr("stabledreamer.runtime.processes.port_is_free", lambda port: False)
     return project.server
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import main as cli
+from stabledreamer.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("stabledreamer")
 
@@ -14,7 +14,7 @@ COMMAND = Path(sys.executable).with_name("stabledreamer")
 def run(arguments: list[str], capsys) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
     try:
-        code = cli.main(arguments)
+        code = main(arguments)
     except SystemExit as leaving:
         code = leaving.code
     captured = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_help_shows_examples(command, capsys):
 
 
 def test_a_fault_of_ours_is_1(monkeypatch, capsys):
-    from cli import doctor
+    from stabledreamer.cli import doctor
 
     def broken(args):
         raise RuntimeError("oh")
@@ -92,7 +92,7 @@ def test_a_fault_of_ours_is_1(monkeypatch, capsys):
 
 
 def test_a_full_disk_is_2(monkeypatch, capsys):
-    from cli import doctor
+    from stabledreamer.cli import doctor
 
     def full(args):
         raise OSError(28, "No space left on device")

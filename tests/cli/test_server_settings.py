@@ -11,10 +11,10 @@ import socket
 import sys
 from contextlib import contextmanager
 
-import flows.server
-from cli.main import main
+import stabledreamer.runtime.server
+from stabledreamer.cli.main import main
 
-real = flows.server.prefect_server
+real = stabledreamer.runtime.server.prefect_server
 
 @contextmanager
 def looked_at():
@@ -38,7 +38,7 @@ def looked_at():
         raise SystemExit(0)
     yield
 
-flows.server.prefect_server = looked_at
+stabledreamer.runtime.server.prefect_server = looked_at
 sys.exit(main(sys.argv[1:]))
 """
 

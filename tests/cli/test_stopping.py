@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tasks import stopping
+from stabledreamer.runtime import stopping
 
 # The real command line, with `body` in place of what a subcommand does. `send` is synchronous: the
 # handler runs before it returns.
@@ -16,7 +16,7 @@ PROGRAM = """
 import contextlib, os, signal, sys, time, weakref
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest in the background ignores it
-from cli import main, view
+from stabledreamer.cli import main, view
 from tasks import stopping
 
 how, patience_s = getattr(signal, sys.argv.pop(1)), float(sys.argv.pop(1))

@@ -43,7 +43,7 @@ def params(tiny_if, tiny_sd, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def prefect():
     """One server for the session."""
-    from flows.server import prefect_server
+    from stabledreamer.runtime.server import prefect_server
 
     with prefect_server():
         yield

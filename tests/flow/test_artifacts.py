@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stabledreamer_core.optimize import Progress
-from tasks import artifacts, pages, progress
+from stabledreamer.runtime import artifacts, pages, progress
+from stabledreamer_core.optimization.loop import Progress
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.asset_folder import LONGEST_SLUG, OWNER, claimed, default_folder, slug
 from stabledreamer_core.errors import UserError
+from tasks.asset_folder import LONGEST_SLUG, OWNER, claimed, default_folder, slug
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections import namedtuple
 
 import pytest
 
-from flows import checks
 from stabledreamer_core.errors import UserError
+from tasks import checks
 
 PROMPT = "a red bear"
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from PIL import Image
 
-from cli.main import main
+from stabledreamer.cli.main import main
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flows import history
 from flows.comparison import WANTED, compare, markdown
-from stabledreamer_core.metrics import NAMES
+from toybox.metrics.evaluate import NAMES
 
 GOOD = {"category": 1.0, "chamfer": 0.02, "multi_face": 0.0, "volume_ratio": 1.0}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stabledreamer_core.files import sha256_of
-from stabledreamer_core.keys import STAGE1, STAGE2
+from tasks.keys import STAGE1, STAGE2
 
 OUTPUTS = {STAGE1, STAGE2, "gaussians.ply", "turntable.mp4", "preview.png", "mesh.glb"}
 PAGES = {"run.json", "report.html"}

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from stabledreamer_core import keys
-from stabledreamer_core.config import load_config
+from stabledreamer_core.settings.config import load_config
+from tasks import keys
 
 FILES = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64, keys.MESH: "3" * 64}
 ALL = set(keys.STEPS)

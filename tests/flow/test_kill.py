@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stabledreamer_core.keys import STAGE1, STAGE2
+from tasks.keys import STAGE1, STAGE2
 
 PROMPT = "a red bear"
 COMMAND = Path(sys.executable).with_name("stabledreamer")
@@ -33,7 +33,7 @@ def losing(*arguments):
 
 how = sys.argv.pop(1)
 setattr(module, name, losing)
-from cli.main import main
+from stabledreamer.cli.main import main
 sys.exit(main())
 """
 COMPARED = (STAGE1, STAGE2, "gaussians.ply", "preview.png", "mesh.glb")
@@ -129,7 +129,14 @@ def test_interrupted_says_how_to_go_on_and_goes_on(reference, params, make, tmp_
 def test_a_step_in_which_a_stop_got_lost_is_made_again(reference, params, tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(tmp_path / "finished"))
     out = tmp_path / "asset"
-    losing = (sys.executable, "-c", LOSING, "stabledreamer_core.mesh", "write_mesh", "SIGTERM")
+    losing = (
+        sys.executable,
+        "-c",
+        LOSING,
+        "stabledreamer_core.assets.mesh.extract",
+        "write_mesh",
+        "SIGTERM",
+    )
     process = start(params, out, losing)
     text, errors = process.communicate()
     assert process.returncode == 130 and "go on with: " in errors, errors

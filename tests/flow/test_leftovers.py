@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.asset_folder import claimed
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
+from tasks.asset_folder import claimed
 
 WRITTEN = (
     "run.json",

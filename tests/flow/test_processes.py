@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import processes
-from flows.processes import Known
+from stabledreamer.runtime import processes
+from stabledreamer.runtime.processes import Known
 
 MARK = f"tests-{os.getpid()}"
 SLEEP = "import time; time.sleep(60)"

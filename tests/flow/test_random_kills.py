@@ -16,7 +16,7 @@ LONGER = ["--set", "stage1.iterations=60", "--set", "stage2.iterations=60"]
 FAKE = """
 import json, signal, sys, time
 from pathlib import Path
-from stabledreamer_core.keys import STEPS
+from tasks.keys import STEPS
 
 fault, out = sys.argv[1], Path(sys.argv[-1])
 out.mkdir(exist_ok=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kills import differences, fingerprint
-from flows.processes import free_port
-from stabledreamer_core.config import ROOT
+from stabledreamer.runtime.processes import free_port
+from stabledreamer_core.settings.config import ROOT
 from tests.flow.test_serving_kills import losses, reached, until
 
 pytest.importorskip("ray")

@@ -26,7 +26,7 @@ def test_an_idle_connection_is_the_clients_to_close(prefect):
 
 
 def test_requests_are_answered_one_after_another_and_websockets_beside_them():
-    from flows.server import one_at_a_time
+    from stabledreamer.runtime.server import one_at_a_time
 
     together, most = set(), []
 
@@ -58,7 +58,7 @@ MANY = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from flows.server import AUTH, prefect_server
+from stabledreamer.runtime.server import AUTH, prefect_server
 
 with prefect_server():
     from prefect import flow

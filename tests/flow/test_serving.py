@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.main import main
-from flows import serving
-from flows.processes import free_port, marked, port_is_free
-from stabledreamer_core.config import ROOT
+from stabledreamer.cli.main import main
+from stabledreamer.runtime import serving
+from stabledreamer.runtime.processes import free_port, marked, port_is_free
+from stabledreamer_core.settings.config import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 

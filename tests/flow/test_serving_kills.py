@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from benchmarks.kills import differences, fingerprint, resume_state
-from flows.processes import free_port, marked
-from stabledreamer_core.config import ROOT
+from stabledreamer.runtime.processes import free_port, marked
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.settings.config import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 PROMPT = "a red bear"

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from flows import serving
-from flows.processes import free_port, marked
-from stabledreamer_core.config import ROOT
+from stabledreamer.runtime import serving
+from stabledreamer.runtime.processes import free_port, marked
+from stabledreamer_core.settings.config import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 EVIL = "http://evil.example"
@@ -241,7 +241,7 @@ def test_the_string_is_made_once_and_again_if_it_is_damaged(tmp_path, monkeypatc
 def test_the_server_inside_a_command_is_as_closed(prefect):
     from prefect.settings import PREFECT_API_URL
 
-    from flows.server import AUTH
+    from stabledreamer.runtime.server import AUTH
 
     port = urlsplit(str(PREFECT_API_URL.value())).port
     assert port
@@ -268,7 +268,7 @@ def test_another_server_is_not_told_our_string(tmp_path, own):
     named = {"PREFECT_API_URL": "http://127.0.0.1:2/api", "PREFECT_PROFILES_PATH": str(profiles)}
     named |= {"PREFECT_API_AUTH_STRING": own} if own else {}
     script = (
-        "from flows.server import prefect_server\n"
+        "from stabledreamer.runtime.server import prefect_server\n"
         "with prefect_server():\n"
         "    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL\n"
         "    print(PREFECT_API_URL.value(), PREFECT_API_AUTH_STRING.value())\n"

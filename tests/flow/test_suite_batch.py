@@ -13,10 +13,10 @@ import pytest
 from flows import suite_batch
 from flows.suite import suite
 from flows.suite_batch import Wanted, batches, lack
-from stabledreamer_core.checkpoint import load_checkpoint
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.keys import STAGE1, STAGE2
+from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from tasks import finished
+from tasks.keys import STAGE1, STAGE2
 
 PROMPTS = ["a red bear", "a blue car", "a red hat"]
 COMMAND = Path(sys.executable).with_name("stabledreamer")

@@ -14,12 +14,13 @@ import torch
 from prefect import task
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows import ray_gpus, runners, suite_batch, suite_retry
 from flows import suite as suite_module
+from flows import suite_batch, suite_retry
 from flows.suite import suite
-from stabledreamer_core.checkpoint import load_checkpoint
+from stabledreamer.runtime import ray_gpus, runners
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.keys import STAGE2
+from stabledreamer_core.optimization.checkpoint import load_checkpoint
+from tasks.keys import STAGE2
 
 RECORD = {"stages": {}, "metrics": {}, "config_hash": ""}
 

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import torch
-from flows.threads import settle_threads
+from stabledreamer.runtime.threads import settle_threads
 settle_threads()
 import numba, numpy
 @numba.njit(parallel=True)

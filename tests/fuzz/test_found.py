@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from flows.asset_folder import check_owner, claimed
 from flows.prompts_file import read_prompts
-from stabledreamer_core import run_record
-from stabledreamer_core.checkpoint import (
+from stabledreamer_core.assets.mesh.glb import Surface, write_glb
+from stabledreamer_core.assets.mesh.read import read_glb
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.optimization.checkpoint import (
     load_checkpoint,
     load_newest_state,
     save_state,
     save_tensors,
 )
-from stabledreamer_core.config import load_config
-from stabledreamer_core.errors import UserError
-from stabledreamer_core.gaussians import init_ball, load_ply, save_ply
-from stabledreamer_core.mesh_glb import Surface, write_glb
-from stabledreamer_core.mesh_read import read_glb
 from stabledreamer_core.priors import load_prior
-from stabledreamer_core.yaml_text import parse_yaml
+from stabledreamer_core.scene.gaussians import init_ball, load_ply, save_ply
+from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.settings.yaml_text import parse_yaml
+from tasks import run_record
+from tasks.asset_folder import check_owner, claimed
 
 LEVELS = "".join(f"l{n + 1}: &l{n + 1} [{', '.join([f'*l{n}'] * 9)}]\n" for n in range(12))
 BOMB = "l0: &l0 [x, x]\n" + LEVELS

@@ -6,7 +6,12 @@ import math
 import pytest
 import torch
 
-from stabledreamer_core.annealing import anneal, learning_rate, sample_timesteps, timestep_range
+from stabledreamer_core.distillation.annealing import (
+    anneal,
+    learning_rate,
+    sample_timesteps,
+    timestep_range,
+)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "sqrt", "cosine", "step"])

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from stabledreamer_core.distillation import (
+from stabledreamer_core.distillation.loss import (
     WEIGHTINGS,
     add_noise,
     guidance_scales,

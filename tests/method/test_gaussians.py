@@ -7,7 +7,7 @@ import torch
 from gsplat import export_splats
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.gaussians import KEYS, SH_C0, activate, init_ball, load_ply, save_ply
+from stabledreamer_core.scene.gaussians import KEYS, SH_C0, activate, init_ball, load_ply, save_ply
 from stabledreamer_core.seeds import generator
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stabledreamer_core.checkpoint import load_newest_state, save_state
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.gaussians import KEYS, init_ball
-from stabledreamer_core.optimize import optimize
+from stabledreamer_core.optimization.checkpoint import load_newest_state, save_state
+from stabledreamer_core.optimization.loop import optimize
+from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
 from tests.method.test_optimize import known_prior, small_stage
 

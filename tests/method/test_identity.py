@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stabledreamer_core.distillation import (
+from stabledreamer_core.distillation.loss import (
     WEIGHTINGS,
     add_noise,
     guided_eps,

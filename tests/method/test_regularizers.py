@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stabledreamer_core import regularizers as reg
+from stabledreamer_core.scene import regularizers as reg
 
 
 def test_opacity_wants_zero_or_one() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from stabledreamer_core.config import Stage, load_config
-from stabledreamer_core.distillation import l2_loss
+from stabledreamer_core.distillation.loss import l2_loss
+from stabledreamer_core.distillation.loss_space import asked_about, comparable, compared
 from stabledreamer_core.priors import Prior, load_prior
-from stabledreamer_core.target_space import asked_about, comparable, compared
+from stabledreamer_core.settings.config import Stage, load_config
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from cli.main import main
-from stabledreamer_core.checkpoint import save_checkpoint
-from stabledreamer_core.config import load_config
+from stabledreamer.cli.main import main
+from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.gaussians import init_ball
-from stabledreamer_core.mesh_glb import Surface, write_glb
-from stabledreamer_core.metrics import NAMES, evaluate, evaluate_views
-from stabledreamer_core.metrics.pictures import true_camera
+from stabledreamer_core.optimization.checkpoint import save_checkpoint
+from stabledreamer_core.scene.gaussians import init_ball
+from stabledreamer_core.settings.config import load_config
 from toybox.catalogue import Toy
+from toybox.metrics.evaluate import NAMES, evaluate, evaluate_views
+from toybox.metrics.pictures import true_camera
 
 CPU = torch.device("cpu")
 PRIOR = ("prior_view", "prior_fronts", "prior_front_arcs", "prior_multi_face")
@@ -80,9 +80,9 @@ import sys
 for name in ("open3d", "trimesh", "scipy", "skimage", "xatlas"):
     sys.modules[name] = None
 import torch
-from stabledreamer_core.config import load_config
-from stabledreamer_core.gaussians import init_ball
-from stabledreamer_core.metrics import evaluate
+from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.scene.gaussians import init_ball
+from toybox.metrics.evaluate import evaluate
 ball = init_ball(50, 0.5, 0.1, 0.8, torch.Generator().manual_seed(0))
 found = evaluate(ball, "a red bear", load_config().evaluate, torch.device("cpu"))
 print(found["category"], found["colour_error"] is not None, found["chamfer"])

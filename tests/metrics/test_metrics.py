@@ -7,14 +7,14 @@ import pytest
 import torch
 import trimesh
 
-from stabledreamer_core.config import load_config
-from stabledreamer_core.gaussians import Splats
-from stabledreamer_core.metrics import NAMES, evaluate
 from stabledreamer_core.metrics.surfaces import chamfer
+from stabledreamer_core.scene.gaussians import Splats
+from stabledreamer_core.settings.config import load_config
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.geometry import solid
 from toybox.mesh import signed_distance, true_mesh
+from toybox.metrics.evaluate import NAMES, evaluate
 from toybox.render_paint import toy_palette
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_chamfer_sees_a_squashed_toy() -> None:
 
 
 def test_chamfer_from_a_written_mesh(bear: Splats, tmp_path: Path) -> None:
-    from stabledreamer_core.mesh import write_mesh
+    from stabledreamer_core.assets.mesh.extract import write_mesh
 
     mesh = load_config(overrides=["mesh.views=24", "mesh.resolution=64"]).mesh
     path = tmp_path / "mesh.glb"

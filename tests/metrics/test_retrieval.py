@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from stabledreamer_core.metrics.judged import judge_views
-from stabledreamer_core.metrics.pictures import eight_azimuths, true_camera
-from stabledreamer_core.metrics.retrieval import (
+from toybox.catalogue import Toy
+from toybox.judge import Labels, load_judge
+from toybox.metrics.judged import judge_views
+from toybox.metrics.pictures import eight_azimuths, true_camera
+from toybox.metrics.retrieval import (
     catalogue_prompts,
     joint_log_probability,
     judge_ranks,
@@ -13,8 +15,6 @@ from stabledreamer_core.metrics.retrieval import (
     rivals,
     wish_of,
 )
-from toybox.catalogue import Toy
-from toybox.judge import Labels, load_judge
 
 LABELS = Labels()
 OWN = "a red bear wearing a blue top hat"

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from stabledreamer_core.metrics.colour import colour_error
-from stabledreamer_core.metrics.detail import detail, gaussian_blur
-from stabledreamer_core.metrics.pictures import Cutout, eight_azimuths, true_camera
 from toybox.catalogue import Toy
+from toybox.metrics.colour import colour_error
+from toybox.metrics.detail import detail, gaussian_blur
+from toybox.metrics.pictures import Cutout, eight_azimuths, true_camera
 
 BEAR = Toy("bear", "red", "top hat", "black")
 PENGUIN = Toy("penguin", "pink", "scarf", "brown")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from stabledreamer_core.distillation.view_prompts import COARSE_WORDS, FINE_WORDS
 from stabledreamer_core.metrics.view_classifier import (
     agreement,
     classify_sides,
@@ -13,7 +14,6 @@ from stabledreamer_core.metrics.view_classifier import (
     true_words,
 )
 from stabledreamer_core.priors import load_prior
-from stabledreamer_core.views import COARSE_WORDS, FINE_WORDS
 
 EIGHT = torch.arange(8) * 45.0
 
@@ -142,8 +142,8 @@ def test_agreement_compares_with_what_the_judge_saw_not_with_the_truth():
 @pytest.mark.slow
 def test_the_bundled_prior_knows_a_bears_sides():
     """About 40 s: a true toy, and one whose half turned away shows the front once more."""
-    from stabledreamer_core.metrics.pictures import eight_azimuths, true_camera
     from toybox.catalogue import Toy
+    from toybox.metrics.pictures import eight_azimuths, true_camera
 
     prior = load_prior("priors/toybox-if")
     look = true_camera(Toy("bear", "red", "top hat", "black"), 15.0)

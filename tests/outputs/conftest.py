@@ -7,8 +7,8 @@ import pytest
 import torch
 import trimesh
 
-from stabledreamer_core.config import load_config
-from stabledreamer_core.gaussians import Splats
+from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.scene.gaussians import Splats
 
 CPU = torch.device("cpu")
 

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stabledreamer_core.config import Stage, load_config
-from stabledreamer_core.debugger import difference, is_due, pictures, recorder, spread
-from stabledreamer_core.debugger_probe import probe
-from stabledreamer_core.debugger_records import read_records
-from stabledreamer_core.distillation import l2_loss
-from stabledreamer_core.gaussians import KEYS, init_ball
-from stabledreamer_core.optimize import optimize
+from stabledreamer_core.settings.config import Stage, load_config
+from stabledreamer_core.debugger.record import difference, is_due, pictures, recorder, spread
+from stabledreamer_core.debugger.probe import probe
+from stabledreamer_core.debugger.files import read_records
+from stabledreamer_core.distillation.loss import l2_loss
+from stabledreamer_core.scene.gaussians import KEYS, init_ball
+from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.seeds import generator
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stabledreamer_core.debugger_draw import (
+from stabledreamer_core.debugger.draw import (
     HEADING,
     LABEL_WIDTH,
     TILE,
@@ -22,9 +22,9 @@ from stabledreamer_core.debugger_draw import (
     write_steps,
     write_video,
 )
-from stabledreamer_core.debugger_records import LARGEST_TILE, Record, Seen, write_record
+from stabledreamer_core.debugger.files import LARGEST_TILE, Record, Seen, write_record
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.report import write_report
+from tasks.report.page import write_report
 
 COLOURS = {"render": (1.0, 0.0, 0.0), "one step": (0.0, 1.0, 0.0), "difference": (0.5, 0.5, 0.5)}
 

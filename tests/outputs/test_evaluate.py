@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.mesh_glb import Surface, write_glb
-from stabledreamer_core.metrics import NAMES, evaluate
+from stabledreamer_core.assets.mesh.glb import Surface, write_glb
+from toybox.metrics.evaluate import NAMES, evaluate
 from toybox.catalogue import Toy
 from toybox.mesh import true_mesh
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from stabledreamer_core.mesh import write_mesh
-from stabledreamer_core.mesh_glb import (
+from stabledreamer_core.assets.mesh.extract import write_mesh
+from stabledreamer_core.assets.mesh.glb import (
     Surface,
     from_gltf_axes,
     linear_to_srgb,

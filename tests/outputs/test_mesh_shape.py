@@ -9,11 +9,11 @@ import pytest
 import torch
 import trimesh
 
-from stabledreamer_core.cameras import around
-from stabledreamer_core.gaussians import init_ball
-from stabledreamer_core.mesh import write_mesh
-from stabledreamer_core.mesh_glb import from_gltf_axes
-from stabledreamer_core.rendering import render_chunks
+from stabledreamer_core.scene.cameras import around
+from stabledreamer_core.scene.gaussians import init_ball
+from stabledreamer_core.assets.mesh.extract import write_mesh
+from stabledreamer_core.assets.mesh.glb import from_gltf_axes
+from stabledreamer_core.scene.rendering import render_chunks
 
 QUICK = {"views": 40, "view_resolution": 128, "resolution": 64, "faces": 8000}
 PIXEL = 0.018  # world units, at these settings

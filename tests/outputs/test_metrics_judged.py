@@ -3,14 +3,8 @@
 import pytest
 import torch
 
-from stabledreamer_core.metrics.judged import (
-    count_fronts,
-    judge_views,
-    judged_figures,
-    share_named,
-    share_near,
-)
-from stabledreamer_core.metrics.pictures import eight_azimuths
+from toybox.metrics.judged import count_fronts, judge_views, judged_figures, share_named, share_near
+from toybox.metrics.pictures import eight_azimuths
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.judge import load_judge

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.mesh_glb import Surface, write_glb
+from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.metrics.alignment import ALL_TURNS_DEG, SMALL_TURNS_DEG, similarity
 from stabledreamer_core.metrics.surfaces import (
     Gaps,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.mesh_glb import Surface, write_glb
-from stabledreamer_core.mesh_read import read_glb
-from stabledreamer_core.report import write_report
+from stabledreamer_core.assets.mesh.glb import Surface, write_glb
+from stabledreamer_core.assets.mesh.read import read_glb
+from tasks.report.page import write_report
 
 TRIANGLE = Surface(
     vertices=np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),

@@ -8,7 +8,7 @@ import trimesh
 from PIL import Image
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.turntable import write_preview, write_turntable
+from stabledreamer_core.assets.turntable import write_preview, write_turntable
 
 SMALL = {"frames": 12, "resolution": 64, "preview_resolution": 48, "elevation_deg": 0.0}
 
@@ -104,7 +104,7 @@ def test_a_failed_video_leaves_the_old_one_and_no_litter(
     def fail(*_args, **_kwargs):
         raise RuntimeError("no more")
 
-    monkeypatch.setattr("stabledreamer_core.turntable.to_bytes", fail)
+    monkeypatch.setattr("stabledreamer_core.assets.turntable.to_bytes", fail)
     with pytest.raises(RuntimeError):
         write_turntable(ball, settings, path, device)
     assert path.read_bytes() == b"old"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from stabledreamer_core.priors import Prior, load_prior, sample
+from stabledreamer_core.distillation.denoise import sample
+from stabledreamer_core.priors import Prior, load_prior
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows import checks
-from stabledreamer_core.config import load_config
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.keys import step_key
 from stabledreamer_core.priors import Prior, load_prior, openvino_unet
+from stabledreamer_core.settings.config import load_config
+from tasks import checks
+from tasks.keys import step_key
 
 installed = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
 NAMES = ("tiny_if", "tiny_sd")

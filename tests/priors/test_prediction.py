@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from stabledreamer_core.distillation import WEIGHTINGS, l2_weight, one_step_denoised
+from stabledreamer_core.distillation.loss import WEIGHTINGS, l2_weight, one_step_denoised
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.priors.prediction import to_eps

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPTokenizer, T5Tokenizer
 
-from stabledreamer_core.views import VOCABULARIES, view_words
+from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_words
 from toybox.captions import caption
 from toybox.catalogue import all_toys
 from toybox.training.settings import Captions

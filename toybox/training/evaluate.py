@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL, IFPipeline, StableDiffusionPipeline
 from torch import Tensor
 
+from stabledreamer_core.distillation.view_prompts import FINE_WORDS
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.views import FINE_WORDS
 from toybox.captions import caption
 from toybox.catalogue import CATEGORIES, Toy
 from toybox.heldout import heldout_combinations, heldout_toys

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from stabledreamer_core.views import OVERHEAD_DEG, VOCABULARIES, view_prompts
+from stabledreamer_core.distillation.view_prompts import OVERHEAD_DEG, VOCABULARIES, view_prompts
 from toybox.captions import caption
 from toybox.catalogue import all_toys
 from toybox.training.settings import Captions

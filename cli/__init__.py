@@ -1,1 +1,0 @@
-"""The command `stabledreamer`: one file a subcommand."""

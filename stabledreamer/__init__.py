@@ -1,0 +1,1 @@
+"""The application on this machine: its commands, and what runs them."""

@@ -1,0 +1,151 @@
+"""The doctor's checks of what a dream is made with: priors, Prefect, DVC, extras."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from stabledreamer.cli.doctor_problem import Problem
+from stabledreamer_core.settings.config import ROOT, load_config
+
+PREFECT = "3.8"  # as in pyproject.toml
+DVC_PATIENCE_S = 60.0
+
+
+def priors() -> str:
+    """Both priors are there, and have the bytes of their SHA256SUMS."""
+    from stabledreamer_core.errors import UserError
+    from stabledreamer_core.priors.identity import MANIFEST, check_manifest
+    from stabledreamer_core.priors.source import find_folder
+
+    config, without = load_config(), []
+    for stage in (config.stage1, config.stage2):
+        try:
+            folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
+            check_manifest(folder)
+        except UserError as error:
+            raise Problem(str(error), "restore the bundled ones: git checkout -- priors") from error
+        if not (folder / MANIFEST).is_file():
+            without.append(stage.prior)
+    note = f" (no {MANIFEST} in {', '.join(without)})" if without else ""
+    return f"{config.stage1.prior} and {config.stage2.prior} are whole{note}"
+
+
+def judge() -> str:
+    """The judge, which gives the metrics of Toybox prompts, opens."""
+    from stabledreamer_core.errors import UserError
+    from toybox.judge import load_judge
+
+    folder = load_config().evaluate.judge
+    try:
+        load_judge(folder)
+    except UserError as error:
+        raise Problem(str(error), "restore it: git checkout -- priors/toybox-judge") from error
+    return f"{folder} opens"
+
+
+def openvino() -> str:
+    """It is installed if a stage asks for it."""
+    config = load_config()
+    asked = [n for n in ("stage1", "stage2") if getattr(config, n).engine == "openvino"]
+    try:
+        found = version("openvino")
+    except PackageNotFoundError:
+        if not asked:
+            return "not installed; faster on some CPUs: pip install -e '.[openvino]'"
+        raise Problem(
+            f"{' and '.join(asked)} ask for the engine openvino, which is not installed",
+            "pip install -e '.[openvino]', or set engine: torch",
+        ) from None
+    return f"{found}, used by {' and '.join(asked) or 'no stage (engine: torch)'}"
+
+
+def video() -> str:
+    """There is an ffmpeg for turntable.mp4."""
+    import imageio_ffmpeg
+
+    try:
+        return f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}"
+    except (OSError, RuntimeError) as error:
+        raise Problem(
+            f"there is no working ffmpeg: {error}",
+            "pip install --force-reinstall imageio-ffmpeg, or unset IMAGEIO_FFMPEG_EXE",
+        ) from error
+
+
+def prefect() -> str:
+    """Prefect is of the version that was tested, and the server it is told of answers."""
+    found = version("prefect")
+    if not found.startswith(f"{PREFECT}."):
+        raise Problem(
+            f"Prefect {found}; {PREFECT} is needed",
+            "pip install -c constraints.txt prefect",
+        )
+    url = os.environ.get("PREFECT_API_URL")
+    if url and not _answers(url):
+        raise Problem(
+            f"PREFECT_API_URL is {url}, and nothing answers there",
+            "unset PREFECT_API_URL, or start that server",
+        )
+    return f"{found}, {url or 'a server of its own for each run'}; {os.environ['PREFECT_HOME']}"
+
+
+def _answers(url: str) -> bool:
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{url.rstrip('/')}/health", timeout=5.0) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+def server() -> str:
+    """What `stabledreamer serve` brought up is up altogether, or its port is free."""
+    from stabledreamer.runtime import serving
+    from stabledreamer.runtime.processes import port_is_free
+
+    served = serving.read()
+    down = serving.ROLES if served is None else served.down()
+    if served is not None and not down:
+        return f"up: {served.page}"
+    if served is not None and set(down) != set(serving.ROLES):
+        raise Problem(
+            f"{served.page} is half up: {', '.join(down)} ended",
+            f"start it again: stabledreamer serve (logs: {serving.folder()})",
+        )
+    port = served.port if served else serving.PORT
+    if not port_is_free(port):
+        raise Problem(
+            f"another program listens on 127.0.0.1:{port}, where `stabledreamer serve` would",
+            f"end that program, or stabledreamer serve --port {port + 100}",
+        )
+    return f"not up; port {port} is free for `stabledreamer serve`"
+
+
+def dvc(root: Path = ROOT) -> str:
+    """DVC is installed and understands the repository, where that uses it."""
+    if not (root / ".dvc").is_dir():
+        return "not used here"
+    if importlib.util.find_spec("dvc") is None:
+        raise Problem("the repository uses DVC, which is not installed", "pip install dvc")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "status", "--quiet"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=DVC_PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise Problem(
+            f"dvc status took more than {DVC_PATIENCE_S:.0f} s",
+            "see whether another dvc command holds its lock: ls .dvc/tmp",
+        ) from None
+    if done.returncode not in (0, 1):
+        said = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise Problem(f"dvc status fails: {said[:200]}", "dvc doctor; git status .dvc dvc.lock")
+    state = "up to date" if done.returncode == 0 else "to be made again: dvc repro"
+    return f"{version('dvc')}; the published results are {state}"

@@ -1,0 +1,93 @@
+"""stabledreamer dream: one prompt, one asset."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from stabledreamer.cli.program import command
+
+EXAMPLES = """\
+examples:
+  stabledreamer dream "a red bear wearing a top hat"
+  stabledreamer dream "a blue car" --seed 3 --quick
+  stabledreamer dream "a blue car" --set stage1.iterations=900 --set mesh.resolution=192
+  stabledreamer dream "a corgi wearing a top hat" --params params/paper.yaml
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the subcommand."""
+    parser = subparsers.add_parser(
+        "dream",
+        help="make a 3D asset from a sentence",
+        description="Make a 3D asset from a sentence. The same command again continues, or "
+        "makes what is missing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("prompt", help="what to make")
+    add_run_options(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default outputs/<prompt>-s<seed>")
+    parser.set_defaults(run=run)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every command which computes has."""
+    parser.add_argument("--params", type=Path, metavar="FILE", help="settings over params.yaml")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        help="one setting; may be given often",
+    )
+    parser.add_argument("--quick", action="store_true", help="the fast preset")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show the log: settings, rates, memory"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, say so if all is done, else run the flow."""
+    if args.verbose:
+        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    began = time.monotonic()
+    from tasks import run_record
+    from tasks.checks import prepare
+
+    parameters = {
+        "prompt": args.prompt,
+        "seed": args.seed,
+        "params": str(args.params) if args.params else None,
+        "overrides": args.overrides,
+        "quick": args.quick,
+        "out": str(args.out) if args.out else None,
+    }
+    job = prepare(**parameters)
+    record = run_record.read(job.out)
+    if record:
+        stale = run_record.unfinished(job.out, record, job.config, job.prompt, job.seed)
+        if not stale:
+            print(f"already finished: {job.out}")
+            if job.config.debug.every and not (job.out / "debug").exists():
+                print("a run is recorded only while it goes on; give another --out to record one")
+            return 0
+        print(f"{job.out}: to be made again: {', '.join(stale)}")
+    _run_flow(parameters)
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    print(f"finished in {minutes} min {seconds} s: {job.out}")
+    print(f"look at it: {command('view', job.out)}")
+    return 0
+
+
+def _run_flow(parameters: dict[str, Any]) -> None:
+    from stabledreamer.runtime.server import prefect_server
+
+    with prefect_server():
+        from flows.dream import dream
+
+        dream(**parameters)

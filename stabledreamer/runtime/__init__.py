@@ -1,0 +1,1 @@
+"""This machine: local server, Ray, progress bars, signals."""

@@ -1,0 +1,1 @@
+"""What people keep of a scene: splats, a mesh, a turntable."""

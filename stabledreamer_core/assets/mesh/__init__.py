@@ -1,0 +1,1 @@
+"""A closed, coloured mesh from what the Gaussians show."""

@@ -1,0 +1,90 @@
+"""Colours for points on the mesh, gathered from the pictures of the Gaussians."""
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from stabledreamer_core.assets.mesh.views import Survey
+
+MIN_FACING = 0.15  # more slanted than this a picture is smeared along the surface
+
+Floats = NDArray[np.float32]
+
+
+def colours_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -> Floats:
+    """The colour that the cameras see at each point.
+
+    Each camera counts as it faces the surface; one that sees something nearer does not count.
+    Points that no camera sees take the colour of the nearest point that one does.
+
+    Args:
+        points, normals: [M, 3] world; normals of unit length, outwards.
+        tolerance: how far behind the depth map a point may lie and still be seen, world units.
+
+    Returns:
+        [M, 3] in [0, 1]; mid-grey if nothing is seen at all.
+    """
+    views = seen.views
+    pictures = torch.cat([seen.colors, seen.alphas[..., None], seen.depths[..., None]], -1)
+    centres = -(views.viewmats[:, None, :3, 3] @ views.viewmats[:, :3, :3])[:, 0]
+    total = np.zeros((len(points), 4), np.float32)
+    _gather(
+        np.ascontiguousarray(points, np.float32),
+        np.ascontiguousarray(normals, np.float32),
+        pictures.cpu().numpy(),
+        np.ascontiguousarray((views.Ks @ views.viewmats[:, :3]).cpu().numpy()),
+        np.ascontiguousarray(centres.cpu().numpy()),
+        np.float32(tolerance),
+        total,
+    )
+    weight = total[:, 3]
+    known = weight > 1e-3
+    if not known.any():
+        return np.full((len(points), 3), 0.5, np.float32)
+    colours = total[:, :3] / np.maximum(weight, 1e-6)[:, None]
+    if not known.all():
+        _, nearest = cKDTree(points[known]).query(points[~known])
+        colours[~known] = colours[known][nearest]
+    return colours.clip(0.0, 1.0)
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _gather(
+    points: Floats,
+    normals: Floats,
+    pictures: Floats,  # [C, R, R, 5] premultiplied colour, alpha, depth
+    cameras: Floats,  # [C, 3, 4] world to pixels: column * depth, row * depth, depth
+    centres: Floats,  # [C, 3] where the cameras stand
+    tolerance: np.float32,
+    total: Floats,  # [M, 4] written: weighted sums of premultiplied colour and of alpha
+) -> None:
+    rows, columns = pictures.shape[1], pictures.shape[2]
+    for m in prange(points.shape[0]):
+        x, y, z = points[m, 0], points[m, 1], points[m, 2]
+        for c in range(pictures.shape[0]):
+            dx, dy, dz = centres[c, 0] - x, centres[c, 1] - y, centres[c, 2] - z
+            towards = normals[m, 0] * dx + normals[m, 1] * dy + normals[m, 2] * dz
+            facing = towards / np.sqrt(dx * dx + dy * dy + dz * dz)
+            depth = cameras[c, 2, 0] * x + cameras[c, 2, 1] * y + cameras[c, 2, 2] * z
+            depth += cameras[c, 2, 3]
+            if facing < MIN_FACING or depth <= 0:
+                continue
+            right = cameras[c, 0, 0] * x + cameras[c, 0, 1] * y + cameras[c, 0, 2] * z
+            down = cameras[c, 1, 0] * x + cameras[c, 1, 1] * y + cameras[c, 1, 2] * z
+            u = (right + cameras[c, 0, 3]) / depth - 0.5
+            v = (down + cameras[c, 1, 3]) / depth - 0.5
+            if not (0 <= u < columns - 1 and 0 <= v < rows - 1):
+                continue
+            i, j = int(v), int(u)
+            if depth > pictures[c, int(v + 0.5), int(u + 0.5), 4] + tolerance:
+                continue
+            # Pictures taken straight on count most: there the colours are sharpest.
+            weight = facing**4
+            for di in range(2):
+                for dj in range(2):
+                    share = (v - i if di else 1 - v + i) * (u - j if dj else 1 - u + j)
+                    for channel in range(4):
+                        sample = pictures[c, i + di, j + dj, channel]
+                        total[m, channel] += weight * share * sample

@@ -1,0 +1,148 @@
+"""Depth maps fused into a signed field that is negative inside, positive outside, known everywhere.
+
+After Curless and Levoy (1996), with two changes that make the surface closed by construction:
+every cell gets a value, because a camera that cannot see a cell (something is in front of it)
+votes weakly for "inside"; and a cell that no camera has an opinion on is inside. A hole would need
+cameras that see through it, and then it is one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stabledreamer_core.assets.mesh.views import Survey, pixel_rays
+
+# What all the cameras that cannot see a cell weigh together. More than two cameras have to see
+# through it, so that a gap in the Gaussians pierces nothing; ten, and a deep mug would fill up.
+HIDDEN_WEIGHT = 2.0
+MIN_FACING = 0.2  # steeper surfaces than this have no reliable normal
+EMPTY = -1.0  # in a depth map: the camera sees through
+UNSURE = -1.0  # in place of facing: two layers mix, only what is before them is known
+MIXED = 3.0  # from which standard deviation of the depth, in truncations
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Values at the points origin + index * cell of a cube."""
+
+    values: np.ndarray  # [R, R, R] float32 in [-1, 1], axes x, y, z
+    origin: np.ndarray  # [3] world
+    cell: float  # world units
+
+
+def fuse(seen: Survey, resolution: int, min_alpha: float, truncation: float) -> Field | None:
+    """The signed field of what `seen` shows, or None where no pixel reaches `min_alpha`.
+
+    Args:
+        resolution: points along each edge of the cube that holds the object.
+        min_alpha: from which opacity a pixel counts as surface.
+        truncation: in cells; the field falls from 1 to -1 over this far each side of a surface.
+    """
+    bounds = _bounds(seen, min_alpha)
+    if bounds is None:
+        return None
+    low, high = bounds
+    margin = truncation + 2.0
+    cell = float((high - low).max()) / (resolution - 1 - 2.0 * min(margin, resolution / 4))
+    cell = max(cell, 1e-6)
+    origin = 0.5 * (low + high) - 0.5 * (resolution - 1) * cell
+
+    maps = torch.stack(_depth_and_facing(seen, min_alpha, MIXED * truncation * cell), -1)
+    views = seen.views
+    values = np.empty((resolution,) * 3, np.float32)
+    _fuse(
+        np.ascontiguousarray(maps.cpu().numpy(), np.float32),
+        np.ascontiguousarray((views.Ks @ views.viewmats[:, :3]).cpu().numpy(), np.float32),
+        origin.numpy().astype(np.float32),
+        np.float32(cell),
+        np.float32(truncation * cell),
+        values,
+    )
+    return Field(values, origin.numpy().astype(np.float64), cell)
+
+
+def _depth_and_facing(seen: Survey, min_alpha: float, mixed: float) -> tuple[Tensor, Tensor]:
+    """What the cameras say, with EMPTY and UNSURE where they see through or see two layers.
+
+    Where light passes through a gap in one layer to another, the expected depth lies between the
+    two. The front one is about a standard deviation nearer; all that is sure is what is before it.
+    """
+    unsure = seen.spread > mixed
+    depth = torch.where(unsure, seen.depths - seen.spread, seen.depths)
+    empty = seen.alphas < min_alpha
+    return torch.where(empty, EMPTY, depth), torch.where(unsure, UNSURE, seen.facing)
+
+
+def _bounds(seen: Survey, min_alpha: float) -> tuple[Tensor, Tensor] | None:
+    """Corners of the box around every surface point that a camera sees."""
+    surface = seen.alphas >= min_alpha
+    if not bool(surface.any()):
+        return None
+    points = pixel_rays(seen.views.Ks, seen.views.resolution) * seen.depths[..., None]
+    camera = surface.nonzero()[:, 0]
+    rotation, shift = seen.views.viewmats[:, :3, :3], seen.views.viewmats[:, :3, 3]
+    local = points[surface] - shift[camera]
+    world = (local[:, None, :] @ rotation[camera])[:, 0]
+    return world.amin(0).cpu(), world.amax(0).cpu()
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _fuse(
+    maps: Floats,  # [C, R, R, 2] depth (EMPTY where seen through) and facing
+    cameras: Floats,  # [C, 3, 4] world to pixels: column * depth, row * depth, depth
+    origin: Floats,  # [3]
+    cell: np.float32,
+    truncation: np.float32,  # world units
+    values: Floats,  # [X, Y, Z], written
+) -> None:
+    one = np.float32(1.0)
+    hidden = np.float32(HIDDEN_WEIGHT / maps.shape[0])
+    for i in prange(values.shape[0]):
+        x = origin[0] + np.float32(i) * cell
+        total = np.empty(values.shape[2], np.float32)
+        weights = np.empty_like(total)
+        for j in range(values.shape[1]):
+            y = origin[1] + np.float32(j) * cell
+            total[:] = 0.0
+            weights[:] = 0.0
+            for c in range(maps.shape[0]):
+                start = cameras[c, :, 0] * x + cameras[c, :, 1] * y + cameras[c, :, 3]
+                for k in range(values.shape[2]):
+                    z = origin[2] + np.float32(k) * cell
+                    depth = start[2] + cameras[c, 2, 2] * z
+                    column = (start[0] + cameras[c, 0, 2] * z) / depth
+                    row = (start[1] + cameras[c, 1, 2] * z) / depth
+                    if depth > 0 and 0 <= column < maps.shape[2] and 0 <= row < maps.shape[1]:
+                        v, u = np.int32(row), np.int32(column)
+                        surface, facing = maps[c, v, u, 0], maps[c, v, u, 1]
+                        value, weight = _opinion(surface, facing, depth, one / truncation, hidden)
+                        total[k] += value * weight
+                        weights[k] += weight
+            for k in range(values.shape[2]):
+                values[i, j, k] = total[k] / weights[k] if weights[k] > 0 else -one
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _opinion(surface: Any, facing: Any, depth: Any, sharpness: Any, hidden: Any) -> tuple[Any, Any]:
+    """What one camera says of a point: a value in [-1, 1] and how much it counts."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    if surface == EMPTY:
+        return one, one
+    if facing == UNSURE:
+        return (one, one) if (surface - depth) * sharpness >= one else (-one, hidden)
+    # The distance along the ray, times the cosine, is the distance to the surface's plane.
+    signed = (surface - depth) * max(facing, np.float32(MIN_FACING)) * sharpness
+    if signed >= one:
+        return one, one
+    if signed >= zero:
+        return signed, max(facing, hidden)
+    # Behind the surface belief fades out, so that the far side of a thin part is left alone.
+    belief = facing * max(one + signed + signed, zero)
+    return max(signed, -one), max(belief, hidden)

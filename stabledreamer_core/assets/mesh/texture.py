@@ -1,0 +1,74 @@
+"""Colours in an image: the mesh cut open and laid flat, and each pixel of it looked up."""
+
+import numpy as np
+import open3d as o3d
+import trimesh
+import xatlas
+from scipy import ndimage
+
+from stabledreamer_core.assets.mesh.color import colours_at
+from stabledreamer_core.assets.mesh.glb import Surface
+from stabledreamer_core.assets.mesh.views import Survey
+
+PADDING = 2  # pixels between the pieces, so that filtering does not mix them
+
+
+def textured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: int) -> Surface:
+    """The mesh with UV coordinates and a `resolution` x `resolution` texture.
+
+    Vertices on cuts are doubled, so the result has more vertices than `mesh` and is closed only
+    once equal positions are merged.
+
+    Args:
+        tolerance: see `mesh_colour.colours_at`.
+    """
+    original, faces, uvs = _laid_flat(mesh, resolution)
+    vertices = np.asarray(mesh.vertices)[original]
+    normals = np.asarray(mesh.vertex_normals)[original]
+
+    face, weights = _texels(faces, uvs, resolution)
+    covered = face >= 0
+    corners = faces[face[covered]]
+    points = (weights[covered][..., None] * vertices[corners]).sum(1)
+    towards = (weights[covered][..., None] * normals[corners]).sum(1)
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True).clip(1e-9)
+    texture = np.zeros((resolution, resolution, 3))
+    texture[covered] = colours_at(points, towards, seen, tolerance)
+    # Between the pieces, the nearest piece's colour: filtering reads a little past the edges.
+    rows, columns = ndimage.distance_transform_edt(
+        ~covered, return_distances=False, return_indices=True
+    )
+    texture = np.rint(texture[rows, columns] * 255.0).astype(np.uint8)
+    return Surface(vertices, normals, faces, uvs=uvs, texture=texture)
+
+
+def _laid_flat(mesh: trimesh.Trimesh, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """xatlas: for each new vertex its original one [W], new faces [F, 3], uvs [W, 2]."""
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(
+        np.asarray(mesh.vertices, np.float32),
+        np.asarray(mesh.faces, np.uint32),
+        np.asarray(mesh.vertex_normals, np.float32),
+    )
+    packing = xatlas.PackOptions()
+    packing.resolution, packing.padding, packing.bilinear = resolution, PADDING, True
+    atlas.generate(pack_options=packing)
+    original, faces, uvs = atlas[0]
+    return original.astype(int), faces.astype(int), uvs
+
+
+def _texels(faces: np.ndarray, uvs: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which flat triangle covers each pixel [R, R] (-1: none), and where in it [R, R, 3]."""
+    flat = np.concatenate([uvs, np.zeros((len(uvs), 1))], 1).astype(np.float32)
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(o3d.core.Tensor(flat), o3d.core.Tensor(faces.astype(np.uint32)))
+    centre = (np.arange(resolution, dtype=np.float32) + 0.5) / resolution
+    rays = np.zeros((resolution, resolution, 6), np.float32)
+    rays[..., 0], rays[..., 1] = centre[None, :], centre[:, None]
+    rays[..., 2], rays[..., 5] = 1.0, -1.0
+    hits = scene.cast_rays(o3d.core.Tensor(rays))
+    face = hits["primitive_ids"].numpy().astype(np.int64)
+    face[face == scene.INVALID_ID] = -1
+    second_third = hits["primitive_uvs"].numpy()
+    first = 1.0 - second_third.sum(-1, keepdims=True)
+    return face, np.concatenate([first, second_third], -1)

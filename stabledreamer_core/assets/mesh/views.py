@@ -1,0 +1,160 @@
+"""Depth, opacity and colour of the Gaussians from all around: what the mesh is made from."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.rasterize import rasterization
+from stabledreamer_core.scene.cameras import Views, orbit
+from stabledreamer_core.scene.gaussians import Splats
+from stabledreamer_core.scene.rendering import drawable
+
+DISTANCE = 3.2
+FOV_DEG = 40.0  # the unit ball fills 91 % of the picture
+
+# How far before its densest point a Gaussian is seen, in standard deviations along the ray. With
+# 0, soft assets lose a third to two thirds of their volume (docs/outputs.md has the figures).
+NEAR_SIDE = 2.0
+FLAT = 0.01  # world units, about a pixel: a Gaussian much thinner than this is a surface itself
+
+
+@dataclass(frozen=True)
+class Survey:
+    """C pictures of side R from cameras spread evenly over the sphere."""
+
+    views: Views
+    colors: Tensor  # [C, R, R, 3] premultiplied by alpha
+    alphas: Tensor  # [C, R, R]
+    depths: Tensor  # [C, R, R] expected depth of what is seen, on the camera's axis, world units
+    spread: Tensor  # [C, R, R] standard deviation of the depth: large where two layers mix
+    facing: Tensor  # [C, R, R] cosine between the surface's normal and the ray, in [0, 1]
+
+
+@torch.inference_mode()
+def survey(splats: Splats, count: int, resolution: int, device: torch.device) -> Survey:
+    """Render `count` pictures of side `resolution` pixels."""
+    scene = drawable(splats, device)
+    views = sphere(count, resolution).to(device)
+    rays = pixel_rays(views.Ks, resolution)
+    shots = [_shoot(scene, views, camera, rays[camera]) for camera in range(count)]
+    colors, alphas, depths, spread = (torch.stack(maps) for maps in zip(*shots, strict=True))
+    return Survey(views, colors, alphas, depths, spread, facing_of(depths, rays))
+
+
+def _shoot(scene: Splats, views: Views, camera: int, rays: Tensor) -> list[Tensor]:
+    """Colour [R, R, 3], alpha, depth and spread [R, R] of one camera."""
+    viewmat = views.viewmats[camera]
+    centre_depth = scene["means"] @ viewmat[2, :3] + viewmat[2, 3]
+    beyond = centre_depth - DISTANCE  # about 0, so that its square keeps its digits
+    moments = torch.stack([beyond, beyond.square(), torch.zeros_like(beyond)], -1)
+
+    def blend(values: Tensor) -> tuple[Tensor, Tensor]:
+        picture, alpha, _ = rasterization(
+            scene["means"],
+            scene["quats"],
+            scene["scales"],
+            scene["opacities"],
+            values,
+            viewmats=viewmat[None],
+            Ks=views.Ks[camera : camera + 1],
+            width=views.resolution,
+            height=views.resolution,
+        )
+        return picture[0], alpha[0]
+
+    colors, alpha = blend(scene["colors"])
+    whole = alpha.clamp(min=1e-6)
+    plane = blend(depth_planes(scene, viewmat))[0] / whole
+    depth = (plane[..., :2] * rays[..., :2]).sum(-1) + plane[..., 2]
+    first, second, _ = (blend(moments)[0] / whole).unbind(-1)
+    spread = (second - first.square()).clamp(min=0.0).sqrt()
+    return [colors, alpha[..., 0], depth, spread]
+
+
+def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
+    """Where each ray meets a Gaussian's near side, to first order in the ray's direction.
+
+    A flat Gaussian seen at a slant is not all at its centre's depth: with centre depths alone a
+    surface comes out up to a standard deviation too near. For the ray (X, Y, 1) the densest point
+    is at depth (r.P.m) / (r.P.r), P being the inverse covariance and m the centre; about the
+    centre's own ray that is a plane (RaDe-GS, Zhang et al. 2024), and since sums of planes are
+    planes, the rasteriser can blend their coefficients as if they were colours.
+
+    Light from a thick Gaussian comes from all of its depth, and what one sees of a soft body is
+    its near side, so the plane is moved there; that of a flat Gaussian stays where it is.
+
+    Args:
+        scene: as `gaussians.activate` returns it. viewmat: [4, 4].
+
+    Returns:
+        [N, 3] p, q, d of depth = p X + q Y + d.
+    """
+    rotation = viewmat[:3, :3]
+    scales = scene["scales"].clamp(min=1e-4)
+    centres = scene["means"] @ rotation.T + viewmat[:3, 3]
+    axes = rotation @ rotation_matrices(scene["quats"])
+    depth = centres[:, 2:].clamp(min=1e-3)
+    rays = centres / depth
+    whitened = (axes.transpose(1, 2) @ rays[..., None])[..., 0] / scales
+    pulled = (axes @ (whitened / scales)[..., None])[..., 0]
+    precision = whitened.square().sum(-1, keepdim=True)  # along the ray
+    slope = -depth * pulled[:, :2] / precision
+    thinnest = scales.amin(-1, keepdim=True).square()
+    near_side = NEAR_SIDE * precision.rsqrt() * thinnest / (thinnest + FLAT**2)
+    return torch.cat([slope, depth - near_side - (slope * rays[:, :2]).sum(-1, keepdim=True)], -1)
+
+
+def rotation_matrices(quats: Tensor) -> Tensor:
+    """[N, 3, 3] from unit quaternions [N, 4], wxyz."""
+    w, x, y, z = quats.unbind(-1)
+    rows = [
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    ]
+    return torch.stack(rows, -1).reshape(-1, 3, 3)
+
+
+def sphere(count: int, resolution: int) -> Views:
+    """Cameras on a Fibonacci lattice: equal areas of the sphere, no two in line."""
+    index = torch.arange(count, dtype=torch.float64)
+    elevation = torch.asin(1.0 - (2.0 * index + 1.0) / count)
+    azimuth = index * math.pi * (3.0 - math.sqrt(5.0))
+    azimuth_deg, elevation_deg = (torch.rad2deg(angle).float() for angle in (azimuth, elevation))
+    return orbit(azimuth_deg % 360.0, elevation_deg, DISTANCE, FOV_DEG, resolution)
+
+
+def facing_of(depths: Tensor, rays: Tensor) -> Tensor:
+    """Cosine between ray and surface normal, from the differences of a depth map.
+
+    Args:
+        depths: [C, R, R] along the camera's axis.
+        rays: [C, R, R, 3] as `pixel_rays` returns them.
+
+    Returns:
+        [C, R, R] in [0, 1]; near 0 at steps of depth.
+    """
+    points = rays * depths[..., None]
+    across = _central_difference(points, 2)
+    down = _central_difference(points, 1)
+    normals = torch.nn.functional.normalize(torch.linalg.cross(across, down), dim=-1)
+    directions = torch.nn.functional.normalize(rays, dim=-1)
+    return (normals * directions).sum(-1).abs()
+
+
+def pixel_rays(Ks: Tensor, resolution: int) -> Tensor:
+    """[C, R, R, 3] camera-space rays through the pixels' centres, with z = 1."""
+    pixel = torch.arange(resolution, device=Ks.device) + 0.5
+    y, x = torch.meshgrid(pixel, pixel, indexing="ij")
+    focal, centre = Ks[:, 0, 0, None, None], Ks[:, 0, 2, None, None]
+    return torch.stack(
+        [(x - centre) / focal, (y - centre) / focal, torch.ones_like(x) + 0 * focal], -1
+    )
+
+
+def _central_difference(points: Tensor, dim: int) -> Tensor:
+    before = torch.roll(points, 1, dim)
+    after = torch.roll(points, -1, dim)
+    return after - before

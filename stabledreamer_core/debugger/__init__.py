@@ -1,0 +1,1 @@
+"""What the prior wants, as pictures."""

@@ -1,0 +1,73 @@
+"""The debugger after a run: a finished scene, or any checkpoint, as its prior sees it."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.debugger.files import Pictures, Seen
+from stabledreamer_core.debugger.record import Question, facts, pictures
+from stabledreamer_core.distillation.loss import l2_loss, l2_weight
+from stabledreamer_core.distillation.loss_space import comparable, compared
+from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
+from stabledreamer_core.optimization.loop import denoise
+from stabledreamer_core.priors import Prior
+from stabledreamer_core.scene.cameras import Views, around
+from stabledreamer_core.scene.gaussians import Splats
+from stabledreamer_core.scene.rendering import render_chunks
+from stabledreamer_core.seeds import generator
+from stabledreamer_core.settings.config import Debug, Stage
+
+ELEVATION_DEG = 15.0
+GREY = (0.5, 0.5, 0.5)
+
+
+@torch.no_grad()
+def probe(
+    settings: Debug,
+    stage: Stage,
+    prior: Prior,
+    splats: Splats,
+    prompt: str,
+    levels: list[float],
+    device: torch.device,
+) -> Iterator[tuple[Pictures, tuple[Seen, ...]]]:
+    """For each noise level: what the loop would show of `settings.views` cameras around the scene.
+
+    The cameras, the grey background and the noise are the same at every level.
+
+    Args:
+        splats: as optimised. levels: fractions of the prior's schedule, in (0, 1).
+    """
+    views, render = _renders(settings, stage, splats, device)
+    embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
+    words = [
+        view_index(azimuth, ELEVATION_DEG, stage.view_words)
+        for azimuth in views.azimuth_deg.tolist()
+    ]
+    cond, uncond = embeddings[words], embeddings[-1:]
+    images = render.permute(0, 3, 1, 2)
+    x = prior.encode(images)
+    noise = torch.randn(x.shape, generator=generator("debug")).to(x)
+    for level in levels:
+        index = int(level * len(prior.alphas_cumprod))
+        timesteps = torch.full((len(x),), index, device=x.device)
+        x0_hat = denoise(stage, prior, x, noise, timesteps, cond, uncond)
+        weight = l2_weight(stage.weighting, prior.alphas_cumprod[timesteps])
+        seen = compared(stage, prior, images)
+        target = comparable(stage, prior, images, x, x0_hat)
+        losses = l2_loss(seen, target, weight) / seen[0].numel()
+        asked = Question(render, x, noise, timesteps, cond, uncond)
+        shown = pictures(stage, prior, asked, x0_hat, settings.many_steps)
+        yield shown, facts(stage, views, list(range(len(x))), timesteps, losses, prior)
+
+
+def _renders(
+    settings: Debug, stage: Stage, splats: Splats, device: torch.device
+) -> tuple[Views, Tensor]:
+    """The cameras, and their renders [C, H, W, 3]."""
+    cameras = stage.cameras
+    distance = sum(cameras.distance) / 2
+    views = around(settings.views, ELEVATION_DEG, distance, cameras.fov_deg, stage.resolution)
+    renders = [colors for colors, _ in render_chunks(splats, views, GREY, device)]
+    return views, torch.cat(renders).clone()  # out of inference mode

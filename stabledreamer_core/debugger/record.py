@@ -1,0 +1,166 @@
+"""The SDS debugger: what the prior made of a step's renders, as pictures (docs/debugger.md).
+
+The loss is 1/2 w || x - x0_hat ||^2 (distillation.py), so what moves the Gaussians can be looked
+at: the render x, the noised x_t that the prior saw, the x0_hat it took that to be, and the
+difference of x0_hat and x, which is the gradient. Recording draws no random number and changes
+nothing that the stage loop holds.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.debugger.files import Pictures, Record, Seen, forget_others, write_record
+from stabledreamer_core.distillation.loss import add_noise
+from stabledreamer_core.distillation.sample_step import Target
+from stabledreamer_core.distillation.view_prompts import view_words
+from stabledreamer_core.optimization.loop import Observe, denoise
+from stabledreamer_core.priors import Prior
+from stabledreamer_core.scene.cameras import Views
+from stabledreamer_core.settings.config import Debug, Stage
+
+FOLDER = "debug"  # in the asset folder: one folder of records a stage
+
+
+@dataclass(frozen=True)
+class Question:
+    """C views of one object, and what the prior is asked about them."""
+
+    render: Tensor  # [C, H, W, 3] in [0, 1]
+    x: Tensor  # [C, ...] the prior's form of it
+    noise: Tensor  # like x
+    timesteps: Tensor  # [C]
+    cond: Tensor  # [C, L, D]
+    uncond: Tensor  # [1, L, D]
+
+
+def recorder(
+    settings: Debug, stage: Stage, asset_dir: Path, number: int, key: str
+) -> Observe | None:
+    """An observer for `optimize` that records as `settings` say; None where they say nothing.
+
+    Records of the same `key` (keys.step_key of the stage) are kept, so a resumed run adds to its
+    own; those of other settings are removed.
+    """
+    folder = asset_dir / FOLDER / f"stage{number}"
+    forget_others(folder, key)
+    if settings.every == 0:
+        return None
+
+    def observe(now: dict[str, Any]) -> None:
+        step: int = now["step"]
+        if not is_due(step, settings.every, stage.target_reuse, stage.iterations):
+            return
+        target: Target = now["target"]
+        rows = spread(stage.views, settings.views)  # of a batch, the first object's
+        asked = Question(
+            now["render"].detach()[rows],
+            now["x"][rows],
+            now["noise"][rows],
+            target.timesteps[rows],
+            now["cond"][rows],
+            now["uncond"],
+        )
+        shown = pictures(stage, now["prior"], asked, now["x0_hat"][rows], settings.many_steps)
+        seen = facts(stage, target.views, rows, target.timesteps, now["loss"][rows], now["prior"])
+        record = Record(key, number, step, stage.iterations, tuple(shown), seen)
+        write_record(folder / f"step-{step:06d}", record, shown)
+
+    return observe
+
+
+def is_due(step: int, every: int, reuse: int, iterations: int) -> bool:
+    """Whether a step is recorded: the first in each `every` that asks the prior, and the last.
+
+    A step asks the prior if `reuse` (the stage's target_reuse) divides its number.
+    """
+    if step % reuse:
+        return False
+    return step // every > (step - reuse) // every or step + reuse >= iterations
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` indices, evenly spread."""
+    shown = min(count, most)
+    return [index * count // shown for index in range(shown)]
+
+
+@torch.no_grad()
+def pictures(
+    stage: Stage, prior: Prior, asked: Question, x0_hat: Tensor, many_steps: int
+) -> Pictures:
+    """What was optimised, column by column: name -> images [C, 3, H, W] in [0, 1].
+
+    "render", "noised", "one step" and "<n> steps" are x, x_t and what one and n steps of denoising
+    make of it. One of the last two is the target x0_hat; the other is asked for here, which costs
+    calls of the prior. "difference" is `difference` of the target and x.
+
+    Args:
+        x0_hat: what the target is made of, like asked.x.
+        many_steps: n; 0 leaves that column out. A stage whose own target takes several steps
+            shows that one instead.
+    """
+    abar = prior.alphas_cumprod[asked.timesteps]
+    steps = stage.target_steps if stage.target_steps > 1 else many_steps
+    one = x0_hat if stage.target_steps == 1 else _denoised(stage, prior, asked, 1)
+    shown = {
+        "render": asked.render.permute(0, 3, 1, 2),
+        "noised": _decode(prior, add_noise(asked.x, asked.noise, abar)),
+        "one step": _decode(prior, one),
+    }
+    if steps > 0:
+        many = x0_hat if stage.target_steps > 1 else _denoised(stage, prior, asked, steps)
+        shown[f"{steps} steps"] = _decode(prior, many)
+    shown["difference"] = difference(prior, asked.x, x0_hat)
+    return shown
+
+
+def difference(prior: Prior, x: Tensor, x0_hat: Tensor) -> Tensor:
+    """Where the loss pulls the render, around mid-grey: images [C, 3, H, W] in [0, 1].
+
+    Pixel priors: 1/2 + (x0_hat - x) / 2, that is 1/2 - g / (2 w) with g the gradient of the loss
+    with respect to x and w its weight (distillation.l2_loss). Latent priors: the same of the
+    decoded images, because latents are no colours. Beyond [0, 1] it is cut.
+    """
+    if prior.space == "pixel":
+        return (0.5 + (x0_hat - x) / 2).clamp(0.0, 1.0)
+    return (0.5 + _decode(prior, x0_hat) - _decode(prior, x)).clamp(0.0, 1.0)
+
+
+def facts(
+    stage: Stage,
+    views: Views,
+    rows: list[int],
+    timesteps: Tensor,
+    losses: Tensor,
+    prior: Prior,
+) -> tuple[Seen, ...]:
+    """What stands beside each of the pictures.
+
+    Args:
+        rows: which of `views` and `timesteps` [C].
+        losses: [len(rows)] each view's L2 loss, a number of x: their mean over all views of a step
+            is the loss of that step, regularisers aside.
+    """
+    seen = []
+    for row, loss in zip(rows, losses.tolist(), strict=True):
+        azimuth_deg, elevation_deg = float(views.azimuth_deg[row]), float(views.elevation_deg[row])
+        words = view_words(azimuth_deg, elevation_deg, stage.view_words)
+        level = int(timesteps[row]) / len(prior.alphas_cumprod)
+        seen.append(Seen(azimuth_deg, elevation_deg, words, int(timesteps[row]), level, loss))
+    return tuple(seen)
+
+
+def _denoised(stage: Stage, prior: Prior, asked: Question, steps: int) -> Tensor:
+    with_steps = stage.model_copy(update={"target_steps": steps})
+    return denoise(
+        with_steps, prior, asked.x, asked.noise, asked.timesteps, asked.cond, asked.uncond
+    )
+
+
+def _decode(prior: Prior, x: Tensor) -> Tensor:
+    """One at a time: a decoder at 512 pixels takes gigabytes an image."""
+    return torch.cat([prior.decode(one[None]) for one in x])

@@ -1,0 +1,1 @@
+"""Score distillation: the loss, its noise levels, its targets."""

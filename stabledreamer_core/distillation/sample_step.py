@@ -1,0 +1,68 @@
+"""What is random in a step: cameras, backgrounds and noise levels, and the noise itself.
+
+Everything an object draws depends on (its seed, stage, step) alone, so an object comes out the same
+whatever else is optimised beside it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stabledreamer_core.distillation.annealing import sample_timesteps, timestep_range
+from stabledreamer_core.distillation.loss import l2_weight
+from stabledreamer_core.scene.cameras import Views, orbit, sample_orbit
+from stabledreamer_core.seeds import generator
+from stabledreamer_core.settings.config import Stage
+
+
+@dataclass
+class Target:
+    """Views and what the renders are pulled towards; kept for `target_reuse` steps.
+
+    C views of each of B objects, object by object.
+    """
+
+    views: Views  # [B C]
+    backgrounds: Tensor  # [B C, 3]
+    timesteps: Tensor  # [B C]
+    weight: Tensor  # [B C]
+    wanted: Tensor | None = None  # [B C, ...] x0_hat, in the space of the loss
+
+
+def draw_target(
+    stage: Stage, alphas_cumprod: Tensor, step: int, seeds: list[int], name: str
+) -> Target:
+    """Cameras, backgrounds and timesteps of one step, on the device of `alphas_cumprod` [T]."""
+    device = alphas_cumprod.device
+    cameras, progress = stage.cameras, step / stage.iterations
+    annealing = stage.annealing
+    low, high = timestep_range(annealing.schedule, progress, annealing.t_min, annealing.t_max)
+    places, backgrounds, timesteps = [], [], []
+    for seed in seeds:
+        random = generator(seed, name, step, "views")
+        places.append(sample_orbit(stage.views, cameras.elevation_deg, cameras.distance, random))
+        timesteps.append(sample_timesteps(low, high, stage.views, len(alphas_cumprod), random))
+        backgrounds.append(_backgrounds(stage.background, stage.views, random))
+    azimuth_deg, elevation_deg, distance = (torch.cat(part) for part in zip(*places, strict=True))
+    views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, stage.render_resolution)
+    noise_levels = torch.cat(timesteps).to(device)
+    weight = l2_weight(stage.weighting, alphas_cumprod[noise_levels])
+    return Target(views.to(device), torch.cat(backgrounds).to(device), noise_levels, weight)
+
+
+def draw_noise(like: Tensor, step: int, seeds: list[int], name: str) -> Tensor:
+    """Standard normal noise like x [B C, ...]."""
+    shape = (len(like) // len(seeds), *like.shape[1:])
+    drawn = [torch.randn(shape, generator=generator(seed, name, step, "noise")) for seed in seeds]
+    return torch.cat(drawn).to(like)
+
+
+def _backgrounds(kind: str, count: int, random: torch.Generator) -> Tensor:
+    """[count, 3]: fixed, or half greys and half colours, so that nothing can hide in them."""
+    fixed = {"white": 1.0, "grey": 0.5, "black": 0.0}
+    if kind in fixed:
+        return torch.full((count, 3), fixed[kind])
+    colors = torch.rand(count, 3, generator=random)
+    grey = torch.rand(count, 1, generator=random) < 0.5
+    return torch.where(grey, colors[:, :1], colors)

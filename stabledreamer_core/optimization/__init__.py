@@ -1,0 +1,1 @@
+"""Render, target, loss, step: the loop, and what keeps it going."""

@@ -1,0 +1,1 @@
+"""Gaussians, cameras, and pictures of one by the other."""

@@ -1,0 +1,1 @@
+"""Settings: typed, with YAML laid over them."""

@@ -1,0 +1,200 @@
+"""People's mistakes, found before minutes are spent on them."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache, lru_cache
+from pathlib import Path
+
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.identity import check_manifest
+from stabledreamer_core.priors.source import find_folder
+from stabledreamer_core.settings.config import PARAMS, QUICK, ROOT, Config, Stage, load_config
+from tasks.asset_folder import check_owner, default_folder
+from tasks.job import Job
+
+LONGEST_PROMPT = 300  # characters
+MOST_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
+NEEDED_BYTES = 200 * 2**20
+Stamps = tuple[tuple[str, int, int], ...]  # path, time of the last change, bytes
+BUNDLED = ("priors/toybox-if", "priors/toybox-sd")
+
+
+def prepare(
+    prompt: str,
+    seed: int = 0,
+    params: str | None = None,
+    overrides: list[str] | None = None,
+    quick: bool = False,
+    out: str | None = None,
+    bars: bool = True,
+) -> Job:
+    """The job that flows/dream.py's arguments describe.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    prompt = clean_prompt(prompt)
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
+    files = (PARAMS, QUICK, *([Path(params)] if params else []))
+    config = _settings(params, tuple(overrides or ()), quick, _stamps(files))
+    folder = Path(out).expanduser() if out else default_folder(prompt, seed)
+    check_owner(folder, prompt, seed)
+    check_priors(config, prompt)
+    check_room(folder, "choose another --out")
+    check_room(Path(os.environ["PREFECT_HOME"]), "set PREFECT_HOME to another folder")
+    return Job(prompt, seed, config, folder, bars)
+
+
+@lru_cache(maxsize=4)
+def _settings(params: str | None, overrides: tuple[str, ...], quick: bool, _: Stamps) -> Config:
+    """A suite has the same for all its assets, and reading them takes a twentieth of a second."""
+    return load_config(Path(params) if params else None, list(overrides), quick)
+
+
+def _stamps(files: Iterable[Path]) -> Stamps:
+    """What changes when one of the files does."""
+    found = []
+    for file in files:
+        with suppress(OSError):
+            status = file.stat()
+            found.append((str(file), status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def clean_prompt(prompt: str) -> str:
+    """The prompt with single spaces.
+
+    Raises:
+        UserError: it is empty, too long, or holds no letters.
+    """
+    prompt = " ".join(prompt.split())
+    if not prompt:
+        raise UserError('the prompt is empty; say what to make, such as "a red bear"')
+    if len(prompt) > LONGEST_PROMPT:
+        raise UserError(
+            f"the prompt has {len(prompt)} characters; "
+            f"priors read about {MOST_TOKENS} words, so at most {LONGEST_PROMPT} are taken"
+        )
+    if not prompt.isprintable() or not any(character.isalpha() for character in prompt):
+        raise UserError(f"the prompt {prompt!r} is not a sentence; say what to make in words")
+    return prompt
+
+
+def check_priors(config: Config, prompt: str) -> None:
+    """Both priors' files are whole, and they can know what the prompt speaks of.
+
+    Raises:
+        UserError: they are not, or they cannot.
+    """
+    stages = (config.stage1, config.stage2)
+    if any(stage.prior in BUNDLED for stage in stages):
+        check_words(prompt)
+    for stage in stages:
+        places = (Path(stage.prior), ROOT / stage.prior)
+        if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
+            raise UserError(
+                f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
+            )
+        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
+        _check_whole(folder, _stamps(sorted(folder.rglob("*"))))
+        _check_engine(config, stage)
+        _check_tokens(folder, stage, prompt)
+
+
+@lru_cache(maxsize=4)
+def _check_whole(folder: Path, _: Stamps) -> None:
+    """Once a prior's files were found right they are not read again until one changes."""
+    check_manifest(folder)
+
+
+def _check_engine(config: Config, stage: Stage) -> None:
+    """Raise a UserError where a stage's engine cannot do what is asked of it."""
+    if stage.engine == "torch":
+        return
+    from stabledreamer_core.optimization.stage import pick_device
+    from stabledreamer_core.priors.models import choose_dtype  # torch: a second
+    from stabledreamer_core.priors.openvino_unet import check_openvino
+
+    device = pick_device(config.device)
+    check_openvino(device, choose_dtype(stage.dtype, stage.variant, device))
+
+
+@cache
+def check_words(prompt: str) -> None:
+    """What Toybox makes of the prompt: warns on stderr, once, of what it will not heed.
+
+    Raises:
+        UserError: it names no object that Toybox knows.
+    """
+    from toybox.captions import parse, vocabulary
+
+    parsed, words = parse(prompt), vocabulary()
+    objects, colours = ", ".join(words["categories"]), ", ".join(words["colours"])
+    if parsed.category is None:
+        raise UserError(
+            f"the bundled Toybox priors know no object in {prompt!r}; they know: {objects}; "
+            f"in {colours}; with {', '.join(words['accessories'])}. "
+            "Other prompts need real weights: --params params/paper.yaml"
+        )
+    if parsed.unknown:
+        _warn(
+            f"the bundled Toybox priors do not know: {', '.join(parsed.unknown)} "
+            f"(they know the colours {colours}, and {', '.join(words['accessories'])})"
+        )
+    if parsed.ignored:
+        _warn(
+            f"not heeded: {', '.join(parsed.ignored)}; a Toybox prompt has one object, its colour, "
+            "and one accessory"
+        )
+    elif parsed.toy is None and parsed.colour:
+        _warn(f"no {parsed.category} of Toybox comes like that; expect a poor likeness")
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def check_room(folder: Path, instead: str) -> None:
+    """Raise a UserError if the folder cannot be written, or its disk is nearly full.
+
+    Args:
+        instead: what the user can do about it.
+    """
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; {instead}") from None
+    if free < NEEDED_BYTES:
+        raise UserError(
+            f"the disk of {folder} has {free // 2**20} MB free and a run needs "
+            f"{NEEDED_BYTES // 2**20} MB; free some, or {instead}"
+        )
+
+
+def _check_tokens(folder: Path, stage: Stage, prompt: str) -> None:
+    """The tokenizer's own count, where it is of the kind that one file describes."""
+    file = folder / "tokenizer" / "tokenizer.json"
+    if not file.is_file():
+        return
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    longest = " back right view"  # the views' words come after the prompt
+    tokens = len(tokenizer.encode(prompt + longest).ids)
+    if tokens > MOST_TOKENS:
+        raise UserError(
+            f"the prompt has {tokens} tokens for {stage.prior}, which reads {MOST_TOKENS}; "
+            "shorten it"
+        )

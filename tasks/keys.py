@@ -1,0 +1,163 @@
+"""What each step of a run depends on, as one content key a step.
+
+Two runs of a step with equal keys give the same files. The key covers the settings the step
+reads, the prompt, the seed, the files of the models it uses, its input files and the code; so a
+changed mesh setting changes the mesh's key alone. Whoever caches asks here, so all agree.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stabledreamer_core.settings.config import ROOT, Config, Stage
+from stabledreamer_core.settings.output import Evaluate
+
+Files = dict[str, str]  # path relative to the asset folder -> sha256
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step reads.
+
+    Attributes:
+        settings: sections of params.yaml.
+        inputs: files of earlier steps, relative to the asset folder.
+        outputs: files it leaves there.
+        toybox: whether the code of the `toybox` package matters to it.
+    """
+
+    settings: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    toybox: bool = False
+
+
+STAGE1 = "stage1/gaussians.safetensors"
+STAGE2 = "stage2/gaussians.safetensors"
+MESH = "mesh.glb"
+
+STEPS: dict[str, Step] = {
+    "stage1": Step(("device", "gaussians", "stage1"), (), (STAGE1,)),
+    "checkpoint1": Step((), (STAGE1,), ()),
+    "stage2": Step(("device", "stage2"), (STAGE1,), (STAGE2,)),
+    "checkpoint2": Step((), (STAGE2,), ()),
+    "gaussians": Step((), (STAGE2,), ("gaussians.ply",)),
+    "turntable": Step(("device", "turntable"), (STAGE2,), ("turntable.mp4",)),
+    "preview": Step(("device", "turntable"), (STAGE2,), ("preview.png",)),
+    "mesh": Step(("device", "mesh"), (STAGE2,), (MESH,)),
+    "evaluate": Step(("device", "evaluate"), (STAGE2, MESH), (), toybox=True),
+}
+
+
+def step_key(step: str, config: Config, prompt: str, seed: int, files: Files) -> str:
+    """The content key of one of `STEPS`.
+
+    Args:
+        files: sha256 of the files made so far; must name all of the step's inputs.
+    """
+    reads = STEPS[step]
+    return content_key(
+        step,
+        {section: _plain(getattr(config, section)) for section in reads.settings},
+        prompt,
+        seed,
+        _models_hash(step, config),
+        {path: files[path] for path in reads.inputs},
+        code_hash("stabledreamer_core", *(["toybox"] if reads.toybox else [])),
+    )
+
+
+def content_key(
+    step: str,
+    params: Mapping[str, Any],
+    prompt: str,
+    seed: int,
+    prior_hash: str,
+    inputs: Mapping[str, str],
+    code: str,
+) -> str:
+    """Hex sha256 of everything that decides what a step makes.
+
+    Args:
+        params: the settings it reads, plain JSON values.
+        prior_hash: of the models' files; empty where it uses none.
+        inputs: sha256 by input file.
+        code: of `code_hash`.
+    """
+    everything = {
+        "step": step,
+        "params": params,
+        "prompt": prompt,
+        "seed": seed,
+        "prior": prior_hash,
+        "inputs": inputs,
+        "code": code,
+    }
+    return hashlib.sha256(canonical_json(everything).encode()).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_hash(config: Config) -> str:
+    """Hex sha256 of all settings."""
+    return hashlib.sha256(canonical_json(_plain(config)).encode()).hexdigest()
+
+
+@cache
+def code_hash(*packages: str) -> str:
+    """Hex sha256 of the packages' Python and YAML files, names and contents."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in (".py", ".yaml"):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _models_hash(step: str, config: Config) -> str:
+    if step in ("stage1", "stage2"):
+        stage: Stage = getattr(config, step)
+        return _prior_hash(stage.prior, stage.revision)
+    if step == "evaluate":
+        return _evaluators_hash(config.evaluate)
+    return ""
+
+
+def _evaluators_hash(evaluate: Evaluate) -> str:
+    """Of every model that takes part in the metrics with these settings."""
+    hashes = [_folder_hash(evaluate.judge)]
+    if evaluate.view_classifier:
+        hashes.append(_prior_hash(evaluate.view_prior.prior, evaluate.view_prior.revision))
+    if evaluate.clip is not None:
+        hashes.append(_folder_hash(evaluate.clip))
+    return " ".join(hashes)
+
+
+@cache
+def _prior_hash(source: str, revision: str | None) -> str:
+    from stabledreamer_core.priors import prior_hash  # torch: a second that --help need not wait
+
+    return prior_hash(source, revision=revision, base=ROOT)
+
+
+def _folder_hash(folder: str) -> str:
+    """Of a local model folder; empty where there is none, as for prompts without a judge."""
+    local = Path(folder) if Path(folder).is_dir() else ROOT / folder
+    digest = hashlib.sha256()
+    for path in sorted(local.rglob("*")):
+        if path.is_file():
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(local).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -1,0 +1,1 @@
+"""How well an asset fits a toy whose truth is known."""
