@@ -21,10 +21,10 @@ from stabledreamer_core.optimization.checkpoint import (
     load_newest_state,
     save_checkpoint,
     save_state,
-    save_tensors,
 )
 from stabledreamer_core.scene.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
 from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.tensor_files import save_tensors
 from tasks import run_record
 from tasks.asset_folder import claimed, clear_work
 from tasks.keys import STEPS

@@ -24,7 +24,8 @@ from benchmarks.fuzz_values import (
     text,
 )
 from flows.prompts_file import read_prompts
-from stabledreamer_core.settings.config import PARAMS, load_config
+from stabledreamer.runtime.root import PARAMS
+from stabledreamer_core.settings.config import load_config
 from tasks.asset_folder import claimed, default_folder
 from tasks.checks import check_words, clean_prompt
 from tasks.keys import config_hash

@@ -32,7 +32,7 @@ from typing import Any
 
 import psutil
 
-from stabledreamer_core.optimization.checkpoint import load_tensors
+from stabledreamer_core.tensor_files import load_tensors
 from tasks.keys import STEPS
 
 STAGES = ("stage1", "stage2")

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from benchmarks.nerf_field import RadianceField, render
 from flows.prompts_file import read_prompts
+from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.distillation.loss import l2_loss
 from stabledreamer_core.distillation.loss_space import asked_about, comparable, compared
 from stabledreamer_core.distillation.sample_step import draw_noise, draw_target
@@ -39,7 +40,7 @@ from stabledreamer_core.scene.gaussians import Splats, load_ply
 from stabledreamer_core.scene.regularizers import leakage, opacity
 from stabledreamer_core.scene.rendering import drawable
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import ROOT, Config, Stage, load_config, with_overrides
+from stabledreamer_core.settings.config import Config, Stage, load_config, with_overrides
 from toybox.metrics.evaluate import evaluate_views
 from toybox.metrics.pictures import DISTANCE, FOV_DEG, Camera, Cutout
 
@@ -105,7 +106,7 @@ def dream(config: Config, prompt: str, seed: int, device: torch.device) -> dict[
 def optimize(
     stage: Stage, field: RadianceField, prompt: str, seed: int, number: int, device: torch.device
 ) -> None:
-    """The stage loop of stabledreamer_core/optimize.py, without density control."""
+    """The stage loop of stabledreamer_core/optimization/loop.py, without density control."""
     prior = load_prior(stage.prior, dtype=stage.dtype, device=device, base=ROOT)
     embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
     rate = 1.0 if number == 1 else 0.1

@@ -3,7 +3,7 @@
     python -m benchmarks.sharpness "a red bear wearing a top hat"
     python -m benchmarks.sharpness "a red bear wearing a top hat" --asset outputs/<asset>
 
-Prints `detail` (stabledreamer_core/metrics/detail.py; 1 is the true toy, at the resolution that the
+Prints `detail` (toybox/metrics/detail.py; 1 is the true toy, at the resolution that the
 stage's prior sees) of
 
   round trip: the true toy's pictures through the prior's encoder and decoder;
@@ -24,12 +24,13 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.optimization import loop as loop
 from stabledreamer_core.optimization.stage import EMBEDDINGS, initial_scene
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.scene.gaussians import Splats, load_ply
-from stabledreamer_core.settings.config import ROOT, Config, Stage, load_config
+from stabledreamer_core.settings.config import Config, Stage, load_config
 from toybox.captions import caption
 from toybox.catalogue import Toy, all_toys
 from toybox.metrics.detail import detail

@@ -15,18 +15,20 @@ from stabledreamer.runtime.log_lines import key_values
 from stabledreamer.runtime.threads import settle_threads
 from tasks import run_record
 from tasks.asset_folder import claimed, clear_work
-from tasks.checkpoint import checkpoint
 from tasks.checks import prepare
-from tasks.evaluate import evaluate
-from tasks.gaussians import gaussians
 from tasks.job import Job
 from tasks.keys import STEPS, step_key
 from tasks.manifest import Manifest
-from tasks.mesh import mesh
-from tasks.optimize import optimize
-from tasks.preview import preview
-from tasks.report import report
-from tasks.turntable import turntable
+from tasks.steps import (
+    checkpoint,
+    evaluate,
+    gaussians,
+    mesh,
+    optimize,
+    preview,
+    report,
+    turntable,
+)
 
 Steps = dict[str, dict[str, Any]]  # name -> {"key", "files", "facts"}, in the order they were done
 

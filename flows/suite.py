@@ -102,7 +102,7 @@ def suite(
 def _wanted(prompts: list[str], seeds: list[int], folder: Path) -> list[Wanted]:
     """Every prompt with every seed, once, each in a folder of its own.
 
-    Prompts that differ in spaces alone are one, as they are to flows/checks.py.
+    Prompts that differ in spaces alone are one, as they are to tasks/checks.py.
     """
     spaced = list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
     distinct = list(dict.fromkeys(seeds))

@@ -7,7 +7,6 @@ is made by the same flow, which finds its stages done.
 import hashlib
 import shutil
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -27,7 +26,7 @@ from tasks.asset_folder import claimed
 from tasks.checks import prepare
 from tasks.job import Job
 from tasks.keys import STAGE1, STAGE2, Files, step_key
-from tasks.optimize import optimize
+from tasks.steps import optimize
 
 WORK = ".batches"  # in the suite's folder: unfinished batches
 
@@ -128,7 +127,8 @@ def _run(lacks: list[tuple[Job, Lack]], number: int, work: Path) -> None:
         work / hashlib.sha256(" ".join(found.key for _, found in lacks).encode()).hexdigest()[:16]
     )
     starts = [load_checkpoint(found.start)[0] for _, found in lacks if found.start]
-    with stage_progress(replace(jobs[0], out=work.parent), number) as progress:
+    iterations = (jobs[0].config.stage1, jobs[0].config.stage2)[number - 1].iterations
+    with stage_progress(f"stage{number}", iterations, work.parent, jobs[0].bars) as progress:
         results = run_stages(
             jobs[0].config,
             number,

@@ -9,10 +9,11 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
+from stabledreamer.runtime.root import PARAMS, QUICK, ROOT
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.source import find_folder
-from stabledreamer_core.settings.config import PARAMS, QUICK, ROOT, Config, Stage, load_config
+from stabledreamer_core.settings.config import Config, Stage, load_config
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job
 

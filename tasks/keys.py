@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stabledreamer_core.settings.config import ROOT, Config, Stage
+from stabledreamer.runtime.root import ROOT
+from stabledreamer_core.settings.config import Config, Stage
 from stabledreamer_core.settings.output import Evaluate
 
 Files = dict[str, str]  # path relative to the asset folder -> sha256

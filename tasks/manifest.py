@@ -1,7 +1,7 @@
 """How tasks are cached and what they return.
 
 A manifest is plain JSON: {"files": {path in the asset folder: sha256}, "facts": {...}}. Prefect
-keeps it under the step's content key (stabledreamer_core/keys.py); tensors stay in files.
+keeps it under the step's content key (tasks/keys.py); tensors stay in files.
 """
 
 from collections.abc import Callable

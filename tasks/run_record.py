@@ -13,10 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stabledreamer.runtime.root import ROOT
 from stabledreamer_core import __version__
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
-from stabledreamer_core.settings.config import ROOT, Config
+from stabledreamer_core.settings.config import Config
 from tasks.keys import STEPS, Files, code_hash, config_hash, step_key
 
 NAME = "run.json"

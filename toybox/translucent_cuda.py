@@ -8,7 +8,7 @@ import torch
 
 from toybox import render_cuda
 from toybox.render_kernels import MATH, ONE
-from toybox.translucent import jelly_pixel
+from toybox.translucent_kernels import jelly_pixel
 
 THREADS = 128
 cuda = render_cuda.cuda

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from stabledreamer.cli.evaluate import config_of
+from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.debugger.files import Record, forget, read_records, write_record
 from stabledreamer_core.debugger.record import FOLDER
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.settings.config import ROOT, Config, load_config, with_overrides
+from stabledreamer_core.settings.config import Config, load_config, with_overrides
 from tasks import run_record
 from tasks.keys import STAGE1, STAGE2
 

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stabledreamer.cli.doctor_problem import Problem
-from stabledreamer_core.settings.config import ROOT, load_config
+from stabledreamer.runtime.root import ROOT
+from stabledreamer_core.settings.config import load_config
 
 PREFECT = "3.8"  # as in pyproject.toml
 DVC_PATIENCE_S = 60.0
@@ -104,19 +105,20 @@ def _answers(url: str) -> bool:
 
 def server() -> str:
     """What `stabledreamer serve` brought up is up altogether, or its port is free."""
-    from stabledreamer.runtime import serving
+    from stabledreamer.runtime import served as state
     from stabledreamer.runtime.processes import port_is_free
+    from stabledreamer.runtime.serving import PORT
 
-    served = serving.read()
-    down = serving.ROLES if served is None else served.down()
+    served = state.read()
+    down = state.ROLES if served is None else served.down()
     if served is not None and not down:
         return f"up: {served.page}"
-    if served is not None and set(down) != set(serving.ROLES):
+    if served is not None and set(down) != set(state.ROLES):
         raise Problem(
             f"{served.page} is half up: {', '.join(down)} ended",
-            f"start it again: stabledreamer serve (logs: {serving.folder()})",
+            f"start it again: stabledreamer serve (logs: {state.folder()})",
         )
-    port = served.port if served else serving.PORT
+    port = served.port if served else PORT
     if not port_is_free(port):
         raise Problem(
             f"another program listens on 127.0.0.1:{port}, where `stabledreamer serve` would",

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--port is {args.port}; it must be from 1024 to 65535")
     if args.limit < 1:
         raise UserError(f"--limit is {args.limit}; it must be at least 1")
-    from stabledreamer.runtime.serving import auth_file, bring_up, point_prefect_here
+    from stabledreamer.runtime.served import auth_file
+    from stabledreamer.runtime.serving import bring_up, point_prefect_here
 
     began = time.monotonic()
     served, already = bring_up(args.port, args.limit, _say)

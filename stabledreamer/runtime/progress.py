@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 from uuid import UUID
 
@@ -14,7 +15,6 @@ from stabledreamer.runtime import stopping
 from stabledreamer.runtime.artifacts import artifact_key, best_effort
 from stabledreamer.runtime.log_lines import log_progress
 from stabledreamer_core.optimization.loop import Progress
-from tasks.job import Job
 
 EVERY_S = 5.0  # between two figures in Prefect's page
 
@@ -22,13 +22,18 @@ Update = Callable[[Progress], None]
 
 
 @contextmanager
-def stage_progress(job: Job, number: int) -> Iterator[Update]:
-    """Yield a callback for `run_stage` that shows how far stage 1 or 2 is, and heeds stops."""
-    title = f"stage {number}"
-    iterations = (job.config.stage1, job.config.stage2)[number - 1].iterations
-    key = f"{artifact_key(job.out)}-stage-{number}"
+def stage_progress(name: str, iterations: int, out: Path, bars: bool) -> Iterator[Update]:
+    """Yield a callback for `run_stage` that shows how far a stage is, and heeds stops.
+
+    Args:
+        name: stage1 or stage2.
+        out: names the figure in Prefect's page.
+        bars: whether to draw a bar in the terminal.
+    """
+    title = name.replace("stage", "stage ")
+    key = f"{artifact_key(out)}-{name.replace('stage', 'stage-')}"
     log = log_progress(title)
-    with _bar(title, iterations, job.bars) as draw, _artifact(title, key) as publish:
+    with _bar(title, iterations, bars) as draw, _artifact(title, key) as publish:
 
         def update(progress: Progress) -> None:
             draw(progress)

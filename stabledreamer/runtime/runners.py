@@ -4,7 +4,7 @@ The flow is the same: it submits tasks and asks for their results. With Ray it s
 what it needs of a GPU: all of it, a batch's part, or a finishing asset's (ray_gpus.py).
 
 Prefect is imported where it is used: what `check_runner` finds is told before a server starts, and
-flows/server.py can tell Prefect its settings only before it is imported.
+stabledreamer/runtime/server.py can tell Prefect its settings only before it is imported.
 """
 
 from __future__ import annotations

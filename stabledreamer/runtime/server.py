@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from stabledreamer.runtime.server_app import guarded
+from stabledreamer.runtime.served import auth_string, read
+from stabledreamer.runtime.server_app import KEEP_ALIVE_S, guarded
 
 AUTH = f"stabledreamer:{secrets.token_urlsafe(32)}"  # another one in each process
 SERVICES = (
@@ -25,9 +26,6 @@ SERVICES = (
     "PAUSE_EXPIRATIONS REPOSSESSOR TASK_RUN_RECORDER"
 ).split()
 START_TIMEOUT_S = 60.0
-# A call that meets a connection just closed is tried again after 2 s; Prefect's clients close
-# their own after 25.
-KEEP_ALIVE_S = 60
 
 
 @contextmanager
@@ -106,11 +104,9 @@ def _in_environment(name: str) -> Iterator[None]:
 
 def _string_for(url: str) -> str:
     """What the server at this address asks for, if `stabledreamer serve` brought it up."""
-    from stabledreamer.runtime import serving
-
-    served = serving.read()
+    served = read()
     ours = served is not None and served.api == url.rstrip("/")
-    return serving.auth_string() if ours else ""
+    return auth_string() if ours else ""
 
 
 def one_at_a_time(app: Any) -> Callable[..., Any]:

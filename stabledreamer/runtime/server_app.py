@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 App = Callable[..., Any]
+# A call that meets a connection just closed is tried again after 2 s; Prefect's clients close
+# their own after 25.
+KEEP_ALIVE_S = 60
 
 
 def own_names(port: int) -> list[str]:

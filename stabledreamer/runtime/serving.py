@@ -9,24 +9,20 @@ are given in their environment, never in a command line: that anyone on the mach
 import fcntl
 import json
 import os
-import re
-import secrets
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
-from flows import PROFILES
 from stabledreamer.runtime import prefect_api
 from stabledreamer.runtime.pages import PAGES
+from stabledreamer.runtime.prefect_home import PROFILES
 from stabledreamer.runtime.processes import (
-    Known,
     end,
     end_marked,
     find,
@@ -35,79 +31,18 @@ from stabledreamer.runtime.processes import (
     port_is_free,
     start,
 )
-from stabledreamer.runtime.server import KEEP_ALIVE_S
-from stabledreamer.runtime.server_app import server_settings
+from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.served import ROLES, Served, auth_string, folder, read, write_private
+from stabledreamer.runtime.server_app import KEEP_ALIVE_S, server_settings
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.settings.config import ROOT
 
 PORT = 4200  # Prefect's own
 POOL = "stabledreamer"  # as in prefect.yaml
 WORKER = "local"
 OUTPUTS = ROOT / "outputs"
-ROLES = ("server", "pages", "worker")
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 15.0  # for a run to tell that it was stopped
-
-
-@dataclass
-class Served:
-    """What is up, or was."""
-
-    port: int
-    pages_port: int
-    processes: dict[str, Known] = field(default_factory=dict)
-
-    @property
-    def page(self) -> str:
-        """Prefect's page."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def api(self) -> str:
-        """Prefect's API."""
-        return f"{self.page}/api"
-
-    @property
-    def pages(self) -> str:
-        """The assets' pages."""
-        return f"http://127.0.0.1:{self.pages_port}"
-
-    def down(self) -> list[str]:
-        """The roles whose process has ended."""
-        return [role for role in ROLES if find(self.processes.get(role)) is None]
-
-
-def folder() -> Path:
-    """Where state and logs are."""
-    return Path(os.environ["PREFECT_HOME"]).absolute() / "serve"
-
-
-def auth_file() -> Path:
-    """Where the string is that the server asks for."""
-    return folder() / "auth_string"
-
-
-def auth_string() -> str:
-    """What the server asks for, `user:password`: made once, kept for this user's eyes alone."""
-    with suppress(FileNotFoundError):
-        auth_file().chmod(0o600)
-        kept = auth_file().read_text(encoding="utf-8", errors="replace").strip()
-        if re.fullmatch(r"stabledreamer:[\w-]{32,}", kept, re.ASCII):
-            return kept
-    made = f"stabledreamer:{secrets.token_urlsafe(32)}"
-    _write_private(auth_file(), made + "\n")
-    return made
-
-
-def read() -> Served | None:
-    """What was brought up last, or None."""
-    try:
-        state = json.loads((folder() / "state.json").read_text(encoding="utf-8"))
-        processes = {role: Known(**known) for role, known in state["processes"].items()}
-        return Served(int(state["port"]), int(state["pages_port"]), processes)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
 
 
 def bring_up(port: int | None, limit: int, say: Callable[[str], None]) -> tuple[Served, bool]:
@@ -180,7 +115,7 @@ def point_prefect_here(served: Served) -> bool:
         profiles.update_profile(settings=uses, name=POOL)
         profiles.set_active(POOL)
         # Prefect writes into the file that is there, and leaves its mode as it is.
-        _write_private(PROFILES, PROFILES.read_text() if PROFILES.exists() else "")
+        write_private(PROFILES, PROFILES.read_text() if PROFILES.exists() else "")
         save_profiles(profiles)
         elsewhere = any(os.environ.get(one.name, value) != value for one, value in uses.items())
         return Path.cwd() == ROOT and not elsewhere
@@ -309,18 +244,6 @@ def _runs(served: Served) -> list[psutil.Process]:
     """The processes of flow runs: all of ours but the three."""
     ours = {known.pid for known in served.processes.values()}
     return [process for process in marked(str(folder())) if process.pid not in ours]
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file anew that nobody else could read at any time."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # 0600
-    try:
-        with open(descriptor, "w", encoding="utf-8") as output:
-            output.write(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The SDS debugger: what the prior made of a step's renders, as pictures (docs/debugger.md).
 
-The loss is 1/2 w || x - x0_hat ||^2 (distillation.py), so what moves the Gaussians can be looked
+The loss is 1/2 w || x - x0_hat ||^2 (distillation/loss.py), so what moves the Gaussians can be looked
 at: the render x, the noised x_t that the prior saw, the x0_hat it took that to be, and the
 difference of x0_hat and x, which is the gradient. Recording draws no random number and changes
 nothing that the stage loop holds.

@@ -1,7 +1,7 @@
 """Where a render is compared with its target: in the prior's own space, or as images.
 
 For a pixel prior the two are one. A latent prior's own space is its VAE's latents, and the loss
-there is the paper's (distillation.py): its gradient is that of SDS, pulled back through the
+there is the paper's (loss.py): its gradient is that of SDS, pulled back through the
 encoder. In image space the target is the decoded x0_hat instead (HiFA, Zhu and Zhuang 2023, has
 such a term beside the latent one). The encoder's gradient, which is blurred and costs as much as
 the prior itself on a CPU, then plays no part, and a kept target costs no network at all.

@@ -79,7 +79,7 @@ def optimize(
         resume: (step, tensors) that `save` was given; the result has the same bits on a CPU as
             if the run had never stopped.
         save: called about every `save_every_seconds`.
-        observe: called at every step with its tensors (debugger.py); "loss" is each view's, a
+        observe: called at every step with its tensors (debugger/record.py); "loss" is each view's, a
             number of x, and "x", "noise", "x0_hat", "cond" and "uncond" are there where the prior
             was asked.
 

@@ -55,7 +55,7 @@ def run_stage(
     Args:
         number: 1 (starts from a grey ball) or 2 (starts from `start`).
         work_dir: for resume states; the caller removes it once the result is safe.
-        progress, observe: see optimize.py.
+        progress, observe: see loop.py.
 
     Raises:
         UserError: a prior that cannot be had, or unfinished work of other settings.

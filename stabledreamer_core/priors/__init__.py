@@ -4,8 +4,7 @@
 Toybox priors, DeepFloyd IF and Stable Diffusion all pass through the same code.
 """
 
-from stabledreamer_core.distillation.denoise import multi_step, sample
 from stabledreamer_core.priors.identity import prior_hash, write_manifest
 from stabledreamer_core.priors.prior import Prior, load_prior
 
-__all__ = ["Prior", "load_prior", "multi_step", "prior_hash", "sample", "write_manifest"]
+__all__ = ["Prior", "load_prior", "prior_hash", "write_manifest"]

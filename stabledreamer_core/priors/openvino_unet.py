@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
-from stabledreamer_core.optimization.checkpoint import load_tensors, save_tensors
 from stabledreamer_core.priors.models import load_network
 from stabledreamer_core.priors.quiet import quiet
 from stabledreamer_core.priors.source import REPOSITORY
+from stabledreamer_core.tensor_files import load_tensors, save_tensors
 
 CACHE = REPOSITORY / ".cache/openvino"
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}

@@ -168,7 +168,7 @@ class Stage(Section):
     x0_limit: Literal["none", "clamp", "dynamic"]
     """How a pixel prior's denoised image is kept within [-1, 1]."""
     target_space: Literal["prior", "image"]
-    """Where render and target are compared (target_space.py): the prior's space, or as images."""
+    """Where render and target are compared (distillation/loss_space.py): the prior's space, or as images."""
     target_steps: int = Field(ge=1, le=1000)
     """1: the one-step denoised image (SDS). More: deterministic multi-step denoising."""
     target_reuse: int = Field(ge=1)

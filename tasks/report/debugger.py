@@ -20,7 +20,7 @@ Group = dict[str, Any]
 
 
 def debugger_data(asset_dir: Path, record: dict[str, Any]) -> str:
-    """JSON for report_assets/debugger.js; "null" where nothing of this very asset was recorded.
+    """JSON for assets/debugger.js; "null" where nothing of this very asset was recorded.
 
     Args:
         record: run.json; records of stages made with other settings are left out.

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 
 SMALL = yaml.safe_load((ROOT / "benchmarks/benchmark.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "benchmarks/benchmark-gpu.yaml").read_text())

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from benchmarks import scale
 from benchmarks.scale import Load, Simulation, Site, Station, Worker, full_at
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 
 BATCH = 10
 FREE = 1e12  # a rate that costs no time

@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks import suite_table
 from benchmarks.recipe_search import jobs_of, missing
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 from tasks import keys
 
 SEARCH = {

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from flows.prompts_file import heldout_prompts
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.heldout import heldout_combinations, is_heldout

@@ -11,13 +11,12 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import (
     load_checkpoint,
     load_newest_state,
-    load_tensors,
     save_checkpoint,
     save_state,
-    save_tensors,
 )
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
+from stabledreamer_core.tensor_files import load_tensors, save_tensors
 
 
 def splats() -> dict[str, torch.Tensor]:

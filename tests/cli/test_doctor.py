@@ -152,16 +152,16 @@ def silent_server(patch):
 
 
 def half_up(patch):
-    from stabledreamer.runtime import serving
+    from stabledreamer.runtime import served as state
 
-    served = serving.Served(4200, 4201)
-    patch.setattr(serving, "read", lambda: served)
-    patch.setattr(serving.Served, "down", lambda self: ["worker"])
+    served = state.Served(4200, 4201)
+    patch.setattr(state, "read", lambda: served)
+    patch.setattr(state.Served, "down", lambda self: ["worker"])
     return project.server
 
 
 def taken_port(patch):
-    patch.setattr("stabledreamer.runtime.serving.read", lambda: None)
+    patch.setattr("stabledreamer.runtime.served.read", lambda: None)
     patch.setattr("stabledreamer.runtime.processes.port_is_free", lambda port: False)
     return project.server
 

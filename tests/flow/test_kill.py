@@ -150,7 +150,7 @@ def test_a_step_in_which_a_stop_got_lost_is_made_again(reference, params, tmp_pa
 
 def test_a_stop_that_gets_lost_in_a_stage_is_heeded_at_its_next_step(params, tmp_path):
     out = tmp_path / "asset"
-    losing = (sys.executable, "-c", LOSING, "tasks.optimize", "run_stage", "SIGINT")
+    losing = (sys.executable, "-c", LOSING, "tasks.steps", "run_stage", "SIGINT")
     process = start(params, out, losing)
     _, errors = process.communicate()
     assert process.returncode == 130 and "go on with: " in errors, errors

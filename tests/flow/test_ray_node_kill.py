@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.kills import differences, fingerprint
 from stabledreamer.runtime.processes import free_port
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 from tests.flow.test_serving_kills import losses, reached, until
 
 pytest.importorskip("ray")

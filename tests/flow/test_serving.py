@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from stabledreamer.cli.main import main
+from stabledreamer.runtime import served as state
 from stabledreamer.runtime import serving
 from stabledreamer.runtime.processes import free_port, marked, port_is_free
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -42,7 +43,7 @@ def test_a_port_in_use_is_told(home, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"port {port}" in error and "--port" in error
     assert not (home / "serve" / "state.json").exists()
-    assert marked(str(serving.folder())) == []
+    assert marked(str(state.folder())) == []
 
 
 @pytest.mark.parametrize("options", [["--port", "80"], ["--port", "70000"], ["--limit", "0"]])
@@ -59,19 +60,19 @@ def test_a_home_that_cannot_be_written_is_told(monkeypatch, capsys):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"port": 1}', '{"port": 1, "processes": 3}'])
 def test_a_damaged_state_is_as_good_as_none(home, text):
-    serving.folder().mkdir(parents=True)
-    (serving.folder() / "state.json").write_text(text)
-    assert serving.read() is None
+    state.folder().mkdir(parents=True)
+    (state.folder() / "state.json").write_text(text)
+    assert state.read() is None
 
 
 def test_processes_that_have_our_ids_now_are_left_alone(home):
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     known = {"pid": sleeper.pid, "started": 1.0}
-    state = {"port": 1, "pages_port": 2, "processes": dict.fromkeys(serving.ROLES, known)}
-    serving.folder().mkdir(parents=True)
-    (serving.folder() / "state.json").write_text(json.dumps(state))
-    served = serving.read()
-    assert served is not None and served.down() == list(serving.ROLES)
+    kept = {"port": 1, "pages_port": 2, "processes": dict.fromkeys(state.ROLES, known)}
+    state.folder().mkdir(parents=True)
+    (state.folder() / "state.json").write_text(json.dumps(kept))
+    served = state.read()
+    assert served is not None and served.down() == list(state.ROLES)
     serving.bring_down()
     assert sleeper.poll() is None
     sleeper.kill()

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.kills import differences, fingerprint, resume_state
 from stabledreamer.runtime.processes import free_port, marked
+from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 PROMPT = "a red bear"

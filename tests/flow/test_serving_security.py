@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from stabledreamer.runtime import served as state
 from stabledreamer.runtime import serving
 from stabledreamer.runtime.processes import free_port, marked
-from stabledreamer_core.settings.config import ROOT
+from stabledreamer.runtime.root import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 EVIL = "http://evil.example"
@@ -207,9 +208,10 @@ def test_prefect_in_the_repositorys_folder_finds_it(up):
     profiles.chmod(0o644)
     own = environment(up.home, PREFECT_PROFILES_PATH=str(profiles))
     script = (
-        "from pathlib import Path\nfrom flows import serving\n"
+        "from pathlib import Path\nimport flows\n"
+        "from stabledreamer.runtime import served, serving\n"
         f"serving.PROFILES = Path({str(profiles)!r})\n"
-        "assert serving.point_prefect_here(serving.read())\n"
+        "assert serving.point_prefect_here(served.read())\n"
     )
     try:
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=own, check=True)
@@ -227,14 +229,14 @@ def test_prefect_in_the_repositorys_folder_finds_it(up):
 def test_the_string_is_made_once_and_again_if_it_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     (tmp_path / "serve").mkdir()
-    first = serving.auth_string()
-    serving.auth_file().chmod(0o644)
-    assert serving.auth_string() == first and mode(serving.auth_file()) == 0o600
+    first = state.auth_string()
+    state.auth_file().chmod(0o644)
+    assert state.auth_string() == first and mode(state.auth_file()) == 0o600
     for damaged in ("", "a:b", "stabledreamer:", f"{first}\n{first}", "\0" * 60):
-        serving.auth_file().write_text(damaged)
-        again = serving.auth_string()
+        state.auth_file().write_text(damaged)
+        again = state.auth_string()
         assert again not in (first, damaged) and again.partition(":")[0] == "stabledreamer"
-        assert serving.auth_string() == again and mode(serving.auth_file()) == 0o600
+        assert state.auth_string() == again and mode(state.auth_file()) == 0o600
     assert os.listdir(tmp_path / "serve") == ["auth_string"]
 
 

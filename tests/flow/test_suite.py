@@ -8,8 +8,8 @@ from PIL import Image
 
 from flows import prompts_file
 from flows.suite import suite, summarize
+from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import ROOT
 
 
 def test_one_failing_prompt_does_not_stop_the_others(make, params, tmp_path):

@@ -16,12 +16,12 @@ from stabledreamer_core.optimization.checkpoint import (
     load_checkpoint,
     load_newest_state,
     save_state,
-    save_tensors,
 )
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.scene.gaussians import init_ball, load_ply, save_ply
 from stabledreamer_core.settings.config import load_config
 from stabledreamer_core.settings.yaml_text import parse_yaml
+from stabledreamer_core.tensor_files import save_tensors
 from tasks import run_record
 from tasks.asset_folder import check_owner, claimed
 

@@ -125,7 +125,8 @@ def test_torchvision_and_torchaudio_are_not_needed(tiny_if: Path, tiny_sd: Path)
     script = (
         "import sys; sys.modules['torchvision'] = sys.modules['torchaudio'] = None\n"
         "import torch\n"
-        "from stabledreamer_core.priors import load_prior, sample\n"
+        "from stabledreamer_core.distillation.denoise import sample\n"
+        "from stabledreamer_core.priors import load_prior\n"
         "for folder in sys.argv[1:]:\n"
         "    prior = load_prior(folder)\n"
         "    cond, uncond = prior.embed(['a bear', '']).split(1)\n"

@@ -1,4 +1,4 @@
-"""Reading back the GLB files that mesh_glb.py writes, for the report's viewer."""
+"""Reading back the GLB files that glb.py writes, for the report's viewer."""
 
 import io
 import json
