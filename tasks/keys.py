@@ -2,20 +2,21 @@
 
 Two runs of a step with equal keys give the same files. The key covers the settings the step
 reads, the prompt, the seed, the files of the models it uses, its input files and the code; so a
-changed mesh setting changes the mesh's key alone. Whoever caches asks here, so all agree.
+changed mesh setting changes the mesh's key alone. Of the code it covers what the step can reach
+through imports (code_reach.py). Whoever caches asks here, so all agree.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.settings.config import Config, Stage
 from stabledreamer_core.settings.output import Evaluate
+from tasks.code_reach import code_hash
 
 Files = dict[str, str]  # path relative to the asset folder -> sha256
 
@@ -25,32 +26,39 @@ class Step:
     """What one step reads.
 
     Attributes:
+        root: the module whose function it calls; its key covers all that this module reaches.
         settings: sections of params.yaml.
         inputs: files of earlier steps, relative to the asset folder.
         outputs: files it leaves there.
-        toybox: whether the code of the `toybox` package matters to it.
     """
 
+    root: str
     settings: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    toybox: bool = False
 
 
 STAGE1 = "stage1/gaussians.safetensors"
 STAGE2 = "stage2/gaussians.safetensors"
 MESH = "mesh.glb"
 
+OPTIMIZE = "stabledreamer_core.optimization.stage"
+CHECK = "stabledreamer_core.optimization.checkpoint"
+PLY = "stabledreamer_core.scene.gaussians"
+LOOK = "stabledreamer_core.assets.turntable"
+EXTRACT = "stabledreamer_core.assets.mesh.extract"
+MEASURE = "toybox.metrics.evaluate"
+
 STEPS: dict[str, Step] = {
-    "stage1": Step(("device", "gaussians", "stage1"), (), (STAGE1,)),
-    "checkpoint1": Step((), (STAGE1,), ()),
-    "stage2": Step(("device", "stage2"), (STAGE1,), (STAGE2,)),
-    "checkpoint2": Step((), (STAGE2,), ()),
-    "gaussians": Step((), (STAGE2,), ("gaussians.ply",)),
-    "turntable": Step(("device", "turntable"), (STAGE2,), ("turntable.mp4",)),
-    "preview": Step(("device", "turntable"), (STAGE2,), ("preview.png",)),
-    "mesh": Step(("device", "mesh"), (STAGE2,), (MESH,)),
-    "evaluate": Step(("device", "evaluate"), (STAGE2, MESH), (), toybox=True),
+    "stage1": Step(OPTIMIZE, ("device", "gaussians", "stage1"), (), (STAGE1,)),
+    "checkpoint1": Step(CHECK, (), (STAGE1,), ()),
+    "stage2": Step(OPTIMIZE, ("device", "stage2"), (STAGE1,), (STAGE2,)),
+    "checkpoint2": Step(CHECK, (), (STAGE2,), ()),
+    "gaussians": Step(PLY, (), (STAGE2,), ("gaussians.ply",)),
+    "turntable": Step(LOOK, ("device", "turntable"), (STAGE2,), ("turntable.mp4",)),
+    "preview": Step(LOOK, ("device", "turntable"), (STAGE2,), ("preview.png",)),
+    "mesh": Step(EXTRACT, ("device", "mesh"), (STAGE2,), (MESH,)),
+    "evaluate": Step(MEASURE, ("device", "evaluate"), (STAGE2, MESH), ()),
 }
 
 
@@ -68,7 +76,7 @@ def step_key(step: str, config: Config, prompt: str, seed: int, files: Files) ->
         seed,
         _models_hash(step, config),
         {path: files[path] for path in reads.inputs},
-        code_hash("stabledreamer_core", *(["toybox"] if reads.toybox else [])),
+        code_hash(reads.root),
     )
 
 
@@ -111,18 +119,6 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(canonical_json(_plain(config)).encode()).hexdigest()
 
 
-@cache
-def code_hash(*packages: str) -> str:
-    """Hex sha256 of the packages' Python and YAML files, names and contents."""
-    digest = hashlib.sha256()
-    for package in packages:
-        for path in sorted((ROOT / package).rglob("*")):
-            if path.suffix in (".py", ".yaml"):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-                digest.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
-
-
 def _models_hash(step: str, config: Config) -> str:
     if step in ("stage1", "stage2"):
         stage: Stage = getattr(config, step)
@@ -142,7 +138,6 @@ def _evaluators_hash(evaluate: Evaluate) -> str:
     return " ".join(hashes)
 
 
-@cache
 def _prior_hash(source: str, revision: str | None) -> str:
     from stabledreamer_core.priors import prior_hash  # torch: a second that --help need not wait
 
@@ -151,12 +146,13 @@ def _prior_hash(source: str, revision: str | None) -> str:
 
 def _folder_hash(folder: str) -> str:
     """Of a local model folder; empty where there is none, as for prompts without a judge."""
+    from stabledreamer_core.priors.identity import file_hash
+
     local = Path(folder) if Path(folder).is_dir() else ROOT / folder
     digest = hashlib.sha256()
     for path in sorted(local.rglob("*")):
         if path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(local).as_posix()} {content}\n".encode())
+            digest.update(f"{path.relative_to(local).as_posix()} {file_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

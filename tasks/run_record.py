@@ -18,11 +18,12 @@ from stabledreamer_core import __version__
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
 from stabledreamer_core.settings.config import Config
-from tasks.keys import STEPS, Files, code_hash, config_hash, step_key
+from tasks.code_reach import package_hash
+from tasks.keys import STEPS, Files, config_hash, step_key
 
 NAME = "run.json"
 REPORT = "report.html"
-MOST_BYTES = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 PACKAGES = (
     "torch diffusers transformers gsplat numba numpy scipy safetensors prefect open3d-cpu trimesh"
 ).split()
@@ -73,7 +74,7 @@ def remove(out: Path) -> None:
 def read(out: Path) -> Record | None:
     """The folder's record, or None where there is none that can be read."""
     try:
-        record = json.loads(read_whole(out / NAME, MOST_BYTES).decode("utf-8"))
+        record = json.loads(read_whole(out / NAME, MAX_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and _well_formed(record) else None
@@ -158,7 +159,7 @@ def code_version() -> dict[str, str | bool | None]:
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "version": __version__,
-        "hash": code_hash("stabledreamer_core"),
+        "hash": package_hash("stabledreamer_core"),
         "commit": _git("rev-parse", "HEAD"),
         "modified": None if status is None else bool(status),
     }

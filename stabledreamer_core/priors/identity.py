@@ -1,7 +1,9 @@
 """A prior's identity, for caches' keys and run records, and its manifest of checksums."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
@@ -9,6 +11,7 @@ from stabledreamer_core.priors.layout import component_files
 from stabledreamer_core.priors.source import hub_commit, local_folder
 
 MANIFEST = "SHA256SUMS"
+_HASHING = Lock()  # one that waits finds what the other has read
 
 
 def prior_hash(source: str, *, revision: str | None = None, base: Path | None = None) -> str:
@@ -32,8 +35,24 @@ def folder_hash(folder: Path) -> str:
     lines = []
     for name in component_files(folder):
         path = folder / name
-        lines.append(f"{name}\t{path.stat().st_size}\t{sha256_of(path)}\n")
+        lines.append(f"{name}\t{path.stat().st_size}\t{file_hash(path)}\n")
     return _sha256("".join(lines))
+
+
+def file_hash(path: Path) -> str:
+    """Hex sha256 of a file; read once a process, and again when its size or times have changed.
+
+    A U-Net of 9 GB takes minutes from a slow disk, and a stage asks for its hash five times.
+    """
+    path = path.resolve()
+    status = path.stat()
+    with _HASHING:
+        return _read_hash(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@cache
+def _read_hash(path: Path, *_: int) -> str:
+    return sha256_of(path)
 
 
 def write_manifest(folder: Path) -> Path:
@@ -68,7 +87,7 @@ def check_manifest(folder: Path) -> None:
         digest, _, name = line.partition("  ")
         expected[name] = digest
     for name in component_files(folder):
-        if name in expected and sha256_of(folder / name) != expected[name]:
+        if name in expected and file_hash(folder / name) != expected[name]:
             raise UserError(
                 f"this prior is damaged: {folder / name} differs from {manifest}; restore the"
                 " file, or remove the manifest if you changed it on purpose"

@@ -1,12 +1,15 @@
 """The DVC pipelines and their params files fit each other."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from stabledreamer.runtime.root import ROOT
+from tasks.dvc_deps import PACKAGES, ROOTS, code_deps, is_code
 
 SMALL = yaml.safe_load((ROOT / "benchmarks/benchmark.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "benchmarks/benchmark-gpu.yaml").read_text())
@@ -56,3 +59,69 @@ def test_the_nerf_has_the_same_prompts_and_seeds():
     assert list(SMALL["prompts"].values()) == GPU["prompts"][::3]
     seeds = " ".join(map(str, GPU["seeds"]))
     assert f"--count {len(GPU['prompts'])} --seeds {seeds} " in GPU_STAGES["nerf"]["cmd"]
+
+
+CODE = [(pipeline, stage) for pipeline, stages in ROOTS.items() for stage in stages]
+
+
+def test_every_stage_is_looked_up():
+    for pipeline, stages in ROOTS.items():
+        assert list(yaml.safe_load((ROOT / pipeline).read_text())["stages"]) == list(stages)
+
+
+@pytest.mark.parametrize(("pipeline", "stage"), CODE)
+def test_deps_are_the_code_that_the_stage_reaches(pipeline, stage):
+    """Where this fails, `python -m tasks.dvc_deps` puts it right."""
+    described = yaml.safe_load((ROOT / pipeline).read_text())["stages"][stage]
+    deps = described.get("do", described)["deps"]
+    assert [dep for dep in deps if is_code(dep)] == code_deps(pipeline, stage)
+    assert all((ROOT / dep).exists() for dep in deps if "$" not in dep)
+
+
+def test_the_stages_rest_on_no_mesh_and_no_metric():
+    for stage in ("stage1", "stage2"):
+        deps = code_deps("dvc.yaml", stage)
+        assert "stabledreamer_core/optimization" in deps
+        above = {"stabledreamer_core", "stabledreamer_core/assets", "toybox"}
+        assert not above & set(deps)
+        assert not [dep for dep in deps if "assets" in dep or "metrics" in dep or "toybox" in dep]
+    deps = code_deps("dvc.yaml", "evaluate")
+    assert "stabledreamer_core/assets/mesh/extract.py" in deps
+    assert "stabledreamer_core/optimization/loop.py" not in deps
+    assert "toybox/heldout.yaml" in deps
+
+
+PRINT_DEPS = """
+from tasks.dvc_deps import code_deps
+for stage in ("stage1", "evaluate"):
+    for dep in code_deps("dvc.yaml", stage):
+        print(stage, dep)
+"""
+
+
+def test_a_new_import_is_a_new_dependency(tmp_path: Path):
+    """One in a function of the benchmark belongs to the step that calls it; one below, to all."""
+    skip = shutil.ignore_patterns("__pycache__")
+    for package in ("tasks", *PACKAGES):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=skip)
+
+    def told() -> set[str]:
+        command = [sys.executable, "-c", PRINT_DEPS]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return set(done.stdout.splitlines())
+
+    def add(file: str, before: str, line: str) -> None:
+        text = (tmp_path / file).read_text()
+        assert before in text
+        (tmp_path / file).write_text(text.replace(before, f"{line}\n{before}", 1))
+
+    first = told()
+    new = "    from stabledreamer_core.debugger import draw"
+    add("benchmarks/benchmark_asset.py", "    config, prompt, seed =", new)  # in stage()
+    second = told()
+    assert second - first >= {"stage1 stabledreamer_core/debugger/draw.py"}
+    assert not [dep for dep in second - first if dep.startswith("evaluate ")]
+    errors = tmp_path / "stabledreamer_core/errors.py"
+    errors.write_text(f"{errors.read_text()}\n\ndef late():\n    import toybox.render_sheet\n")
+    third = told()
+    assert {"stage1 toybox/render_sheet.py", "evaluate toybox/render_sheet.py"} <= third - second

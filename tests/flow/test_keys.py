@@ -2,14 +2,27 @@
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from stabledreamer_core.settings.config import load_config
+from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.optimization.stage import run_stage
+from stabledreamer_core.priors.identity import check_manifest, write_manifest
+from stabledreamer_core.priors.layout import component_files
 from tasks import keys
+from tasks.code_reach import METHOD, import_graph, package_hash
 
 FILES = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64, keys.MESH: "3" * 64}
 ALL = set(keys.STEPS)
+PRIOR_HASH = keys._prior_hash
 AFTER_STAGE2 = {"turntable", "preview", "mesh", "evaluate"}
 
 
@@ -77,24 +90,116 @@ def test_an_input_file_changes_the_steps_that_read_it_alone(file, steps):
     assert changed(files=FILES | {file: "4" * 64}) == steps
 
 
-def test_toybox_code_matters_to_the_evaluation_alone(monkeypatch):
-    before = all_keys()
-    real = keys.code_hash
-    monkeypatch.setattr(
-        keys, "code_hash", lambda *packages: real(*packages) + ("x" * ("toybox" in packages))
-    )
-    after = all_keys()
-    assert {step for step in before if before[step] != after[step]} == {"evaluate"}
+PRINT_KEYS = """
+import json
+from stabledreamer_core.settings.config import Config
+from tasks import keys
+keys._prior_hash = keys._folder_hash = lambda *_: ""
+files = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64, keys.MESH: "3" * 64}
+print(json.dumps({step: keys.step_key(step, Config(), "", 0, files) for step in keys.STEPS}))
+"""
+STAGES = {"stage1", "stage2"}
 
 
-def test_code_hash_follows_contents_and_names(monkeypatch, tmp_path):
-    monkeypatch.setattr(keys, "ROOT", tmp_path)
-    package = tmp_path / "package"
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the code in a folder of its own, where the tests may edit it."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for package in ("stabledreamer_core", "toybox", "tasks", "stabledreamer"):
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=skip)
+    return folder
+
+
+def keys_of(checkout: Path) -> dict[str, str]:
+    """Every step's key by a copy's own code; what else keys cover is fixed."""
+    command = [sys.executable, "-c", PRINT_KEYS]
+    told = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    return json.loads(told.stdout)
+
+
+@contextmanager
+def edited(path: Path, line: str = "# edited"):
+    """The file with a line more, for as long as this lasts."""
+    before = path.read_bytes()
+    path.write_bytes(before + f"\n{line}\n".encode())
+    yield
+    path.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("file", "steps"),
+    [
+        ("tasks/report/page.py", set()),
+        ("tasks/report/debugger.py", set()),
+        ("tasks/keys.py", set()),
+        ("stabledreamer_core/debugger/draw.py", set()),
+        ("stabledreamer_core/assets/mesh/extract.py", {"mesh"}),
+        ("stabledreamer_core/assets/mesh/color.py", {"mesh"}),
+        ("stabledreamer_core/assets/mesh/glb.py", {"mesh", "evaluate"}),
+        ("stabledreamer_core/assets/turntable.py", {"turntable", "preview"}),
+        ("stabledreamer_core/optimization/loop.py", STAGES),
+        ("stabledreamer_core/distillation/loss.py", {*STAGES, "evaluate"}),
+        ("stabledreamer_core/distillation/__init__.py", {*STAGES, "evaluate"}),
+        ("stabledreamer_core/scene/gaussians.py", ALL),
+        ("stabledreamer_core/scene/__init__.py", ALL),
+        ("toybox/metrics/judged.py", {"evaluate"}),
+        ("toybox/heldout.yaml", {"evaluate"}),
+        ("toybox/training/loop.py", set()),
+    ],
+)
+def test_an_edit_changes_the_steps_that_reach_it_alone(checkout, file, steps):
+    before = keys_of(checkout)
+    with edited(checkout / file):
+        after = keys_of(checkout)
+    assert {step for step in before if before[step] != after[step]} == steps
+
+
+def test_an_import_inside_a_function_is_followed(checkout):
+    guard = checkout / "stabledreamer_core/optimization/guard.py"
+    with edited(guard, "def late():\n    from stabledreamer_core.debugger import draw"):
+        before = keys_of(checkout)
+        with edited(checkout / "stabledreamer_core/debugger/draw.py"):
+            after = keys_of(checkout)
+    assert {step for step in before if before[step] != after[step]} == STAGES
+
+
+def test_an_import_for_type_checkers_is_not(checkout):
+    loss = checkout / "stabledreamer_core/optimization/guard.py"
+    line = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+    with edited(loss, line + "    from stabledreamer_core.debugger import draw"):
+        before = keys_of(checkout)
+        with edited(checkout / "stabledreamer_core/debugger/draw.py"):
+            assert keys_of(checkout) == before
+
+
+def test_keys_are_the_same_wherever_the_code_lies(checkout, tmp_path):
+    installed = tmp_path / "site-packages"
+    shutil.copytree(checkout, installed)
+    assert keys_of(installed) == keys_of(checkout)
+
+
+def test_no_step_goes_through_the_lazy_public_api():
+    """What `stabledreamer_core.name` imports when it is used is no import that the graph sees."""
+    for step in keys.STEPS.values():
+        reach = import_graph(METHOD).find_upstream_modules(step.root)
+        assert not {"stabledreamer_core", "toybox"} & reach, step.root
+
+
+def test_every_step_names_what_it_runs():
+    """tasks/steps.py calls the function of the module whose reach the key covers."""
+    tree = import_graph(("tasks", *METHOD)).find_modules_directly_imported_by("tasks.steps")
+    assert {step.root for step in keys.STEPS.values()} <= tree
+
+
+def test_package_hash_follows_contents_and_names(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "hashed_package"
     package.mkdir()
 
     def now() -> str:
-        keys.code_hash.cache_clear()
-        return keys.code_hash("package")
+        package_hash.cache_clear()
+        return package_hash("hashed_package")
 
     (package / "a.py").write_text("x = 1\n")
     first = now()
@@ -104,7 +209,6 @@ def test_code_hash_follows_contents_and_names(monkeypatch, tmp_path):
     second = now()
     (package / "a.py").rename(package / "b.py")
     assert len({first, second, now()}) == 3
-    keys.code_hash.cache_clear()
 
 
 def test_the_same_key_in_every_process():
@@ -126,4 +230,45 @@ def test_canonical_json_has_one_text_a_value():
 def test_every_section_is_read_by_a_step_or_known_not_to_matter():
     config = load_config()
     read = {section for step in keys.STEPS.values() for section in step.settings}
-    assert set(json.loads(config.model_dump_json())) - read == {"checkpoint", "debug", "training"}
+    assert set(json.loads(config.model_dump_json())) - read == {"checkpoint", "debug"}
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[Path]:
+    """The files that are read to be hashed, as often as they are."""
+    paths: list[Path] = []
+    digest = hashlib.file_digest
+
+    def noted(handle, *rest):
+        paths.append(Path(handle.name))
+        return digest(handle, *rest)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    return paths
+
+
+def test_weights_are_hashed_once_a_process(tiny_if, tmp_path, monkeypatch, read):
+    """The keys, the check of the manifest, the stage's own key and the prior share one reading."""
+    monkeypatch.setattr(keys, "_prior_hash", PRIOR_HASH)
+    prior = shutil.copytree(tiny_if, tmp_path / "prior")
+    write_manifest(prior)
+    tiny = ["iterations=1", "views=1", "target_reuse=1", "resolution=16", f"prior={prior}"]
+    set_to = ["device=cpu", "gaussians.count=50", *(f"stage1.{value}" for value in tiny)]
+    config = load_config(None, set_to)
+    read.clear()
+
+    key = keys.step_key("stage1", config, "a red bear", 0, {})
+    check_manifest(prior)
+    run_stage(config, "stage1", "a red bear", 0, work_dir=tmp_path, cache_dir=tmp_path / "kept")
+    assert keys.step_key("stage1", config, "a red bear", 0, {}) == key
+    of_prior = sorted(path for path in read if path.is_relative_to(prior))
+    assert of_prior == sorted(prior / name for name in component_files(prior))
+
+    weights = prior / "unet/diffusion_pytorch_model.safetensors"
+    before = weights.stat()
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert keys.step_key("stage1", config, "a red bear", 0, {}) != key
+    with pytest.raises(UserError, match="damaged"):
+        check_manifest(prior)
