@@ -24,7 +24,7 @@ from stabledreamer_core.errors import UserError
 
 if TYPE_CHECKING:
     from stabledreamer_core.optimization.loop import Progress
-    from stabledreamer_core.settings.config import Config
+    from stabledreamer_core.settings.config import Config, StageName
 
 SETTINGS = Path("benchmarks/benchmark.yaml")
 OUT = Path("outputs/benchmark")
@@ -45,42 +45,50 @@ def main() -> None:
         if arguments.step == "evaluate":
             evaluate(settings, arguments.prompt, arguments.recipe)
         else:
-            stage(settings, int(arguments.step[-1]), arguments.prompt, arguments.recipe)
+            stage(settings, arguments.step, arguments.prompt, arguments.recipe)
     except UserError as error:
         sys.exit(f"benchmark: {error}")
 
 
-def stage(settings: dict[str, Any], number: int, prompt_name: str, recipe: str) -> None:
-    """Run stage 1 or 2; writes its Gaussians and its loss at up to about 100 steps."""
+def stage(settings: dict[str, Any], name: "StageName", prompt_name: str, recipe: str) -> None:
+    """Run a stage; writes its Gaussians and its loss at up to about 100 steps."""
+    from stabledreamer.runtime.root import EMBEDDINGS, ROOT
     from stabledreamer_core.files import sha256_of
     from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
     from stabledreamer_core.optimization.stage import run_stage
-    from tasks.keys import STAGE1, STAGE2, step_key
+    from tasks.keys import STAGE1, STEPS, step_key
 
     config, prompt, seed = recipe_config(settings, recipe), *asked(settings, prompt_name)
     folder = OUT / f"{prompt_name}-{recipe}"
-    start = load_checkpoint(folder / STAGE1)[0] if number == 2 else None
-    inputs = {STAGE1: sha256_of(folder / STAGE1)} if number == 2 else {}
-    work = WORK / step_key(f"stage{number}", config, prompt, seed, inputs)[:16]
-    result = run_stage(config, number, prompt, seed, work, start, _keep_losses(work))
-    save_checkpoint(folder / (STAGE1, STAGE2)[number - 1], result.splats, {})
-    _write_losses(work, OUT / "losses" / f"{prompt_name}-{recipe}-stage{number}.csv")
+    start = load_checkpoint(folder / STAGE1)[0] if name == "stage2" else None
+    inputs = {STAGE1: sha256_of(folder / STAGE1)} if name == "stage2" else {}
+    work = WORK / step_key(name, config, prompt, seed, inputs)[:16]
+    result = run_stage(
+        *(config, name, prompt, seed, start),
+        work_dir=work,
+        base=ROOT,
+        cache_dir=EMBEDDINGS,
+        progress=_keep_losses(work),
+    )
+    save_checkpoint(folder / STEPS[name].outputs[0], result.splats, {})
+    _write_losses(work, OUT / "losses" / f"{prompt_name}-{recipe}-{name}.csv")
     shutil.rmtree(work)
     record = result.record
-    print(f"stage {number}: {record['iterations']} steps in {record['seconds']:.1f} s", flush=True)
+    print(f"{name}: {record['iterations']} steps in {record['seconds']:.1f} s", flush=True)
 
 
 def evaluate(settings: dict[str, Any], prompt_name: str, recipe: str) -> None:
     """Measure what both stages left; the mesh, PLY and preview are of the finished asset."""
+    import torch
+
     from stabledreamer_core.assets.turntable import write_preview
     from stabledreamer_core.files import atomic_write
     from stabledreamer_core.optimization.checkpoint import load_checkpoint
-    from stabledreamer_core.optimization.stage import pick_device
     from stabledreamer_core.scene.gaussians import save_ply
     from tasks.keys import MESH, STAGE1, STAGE2
 
     config, prompt, seed = recipe_config(settings, recipe), *asked(settings, prompt_name)
-    folder, device = OUT / f"{prompt_name}-{recipe}", pick_device(config.device)
+    folder, device = OUT / f"{prompt_name}-{recipe}", torch.device(config.device)
     figures: dict[str, Any] = {"prompt": prompt, "seed": seed, "recipe": recipe}
     if config.stage1.iterations:
         splats = load_checkpoint(folder / STAGE1)[0]
@@ -96,11 +104,12 @@ def evaluate(settings: dict[str, Any], prompt_name: str, recipe: str) -> None:
 
 def measure(splats: Any, prompt: str, config: "Config", mesh: Path) -> dict[str, float | None]:
     """Make the mesh at the path given, and return all metrics, those it takes included."""
+    import torch
+
     from stabledreamer_core.assets.mesh.extract import write_mesh
-    from stabledreamer_core.optimization.stage import pick_device
     from toybox.metrics.evaluate import evaluate as figures_of
 
-    device = pick_device(config.device)
+    device = torch.device(config.device)
     write_mesh(splats, config.mesh, mesh, device)
     figures = figures_of(splats, prompt, config.evaluate, device, mesh)
     return {name: None if value is None else round(value, 6) for name, value in figures.items()}
@@ -112,7 +121,7 @@ def recipe_config(settings: dict[str, Any], recipe: str) -> "Config":
     Raises:
         UserError: no such recipe, or a setting of it is wrong.
     """
-    from stabledreamer_core.settings.config import load_config
+    from stabledreamer.runtime.settings import load_config
 
     recipes = settings["recipes"]
     if recipe not in recipes:

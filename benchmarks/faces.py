@@ -26,9 +26,10 @@ from benchmarks.benchmark_rows import Row, read_settings
 from benchmarks.benchmark_statistics import compare, describe
 from benchmarks.benchmark_tables import markdown, summarise
 from benchmarks.recipe_search import result_name
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device
-from stabledreamer_core.settings.config import Evaluate, load_config
+from stabledreamer_core.settings.config import Evaluate
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.judge import load_judge

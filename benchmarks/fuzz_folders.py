@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.fuzz_values import altered, as_json, damaged, pickled
 from stabledreamer.cli.evaluate import config_of
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.assets.mesh.read import read_glb
 from stabledreamer_core.optimization.checkpoint import (
@@ -23,10 +24,9 @@ from stabledreamer_core.optimization.checkpoint import (
     save_state,
 )
 from stabledreamer_core.scene.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
-from stabledreamer_core.settings.config import load_config
 from stabledreamer_core.tensor_files import save_tensors
 from tasks import run_record
-from tasks.asset_folder import claimed, clear_work
+from tasks.asset_folder import clear_work, lock_asset
 from tasks.keys import STEPS
 
 Call = Callable[[], object]
@@ -284,14 +284,14 @@ def asset(rng: random.Random, folder: Path) -> Call:
         _links(rng, out, beside)
 
     def read() -> None:
-        with claimed(out, "a red bear", 0):
+        with lock_asset(out, "a red bear", 0):
             found = run_record.read_asset(out)
             run_record.unfinished(out, found, config, "a red bear", 0)
             run_record.remove(out)
             for number in (1, 2):
                 save_checkpoint(out / f"stage{number}" / "gaussians.safetensors", _scene(), {})
                 save_state(out / f"stage{number}" / "work", 1, _scene(), {"key": "k"})
-                clear_work(out, number)
+                clear_work(out, "stage1" if number == 1 else "stage2")
             assert (beside / "work" / "precious").exists(), "a file beside the asset is gone"
             config_of(out, found)
 

@@ -25,8 +25,8 @@ from benchmarks.fuzz_values import (
 )
 from flows.prompts_file import read_prompts
 from stabledreamer.runtime.root import PARAMS
-from stabledreamer_core.settings.config import load_config
-from tasks.asset_folder import claimed, default_folder
+from stabledreamer.runtime.settings import load_config
+from tasks.asset_folder import default_folder, lock_asset
 from tasks.checks import check_words, clean_prompt
 from tasks.keys import config_hash
 
@@ -91,7 +91,7 @@ def prompt(rng: random.Random, folder: Path) -> Callable[[], object]:
         _stays_inside(cleaned, seed)
         with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(_no_object()):
             check_words(cleaned)
-        with claimed(folder / default_folder(cleaned, seed), cleaned, seed):
+        with lock_asset(folder / default_folder(cleaned, seed), cleaned, seed):
             pass
 
     return read

@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,8 +25,13 @@ from torch.nn import functional as F
 from benchmarks.nerf_field import RadianceField, render
 from flows.prompts_file import read_prompts
 from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.loss import l2_loss
-from stabledreamer_core.distillation.loss_space import asked_about, comparable, compared
+from stabledreamer_core.distillation.loss_space import (
+    target_in_loss_space,
+    to_loss_space,
+    to_prior_space,
+)
 from stabledreamer_core.distillation.sample_step import draw_noise, draw_target
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
 from stabledreamer_core.errors import UserError
@@ -40,7 +44,7 @@ from stabledreamer_core.scene.gaussians import Splats, load_ply
 from stabledreamer_core.scene.regularizers import leakage, opacity
 from stabledreamer_core.scene.rendering import drawable
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Config, Stage, load_config, with_overrides
+from stabledreamer_core.settings.config import STAGES, Config, Stage, with_overrides
 from toybox.metrics.evaluate import evaluate_views
 from toybox.metrics.pictures import DISTANCE, FOV_DEG, Camera, Cutout
 
@@ -127,16 +131,16 @@ def optimize(
         painted, alphas, _ = render(field, target.views, SAMPLES, jitter)
         colors = painted + (1.0 - alphas) * target.backgrounds[:, None, None]
         images = F.avg_pool2d(colors.permute(0, 3, 1, 2), stage.supersampling)
-        x = compared(stage, prior, images)
-        if target.wanted is None:
+        x = to_loss_space(stage, prior, images)
+        if target.x0_hat is None:
             places = zip(target.views.azimuth_deg, target.views.elevation_deg, strict=True)
             rows = [view_index(float(a), float(e), stage.view_words) for a, e in places]
-            z = asked_about(stage, prior, images, x)
+            z = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, [seed], name)
             prompts = embeddings[rows], embeddings[-1:]
             x0_hat = denoise(stage, prior, z, noise, target.timesteps, *prompts)
-            target.wanted = comparable(stage, prior, images, z, x0_hat)
-        loss = l2_loss(x, target.wanted, target.weight).sum() / x.numel()
+            target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)
+        loss = l2_loss(x, target.x0_hat, target.weight).sum() / x.numel()
         loss = loss + stage.regularizers.opacity * opacity(alphas)
         loss = loss + stage.regularizers.leakage * leakage(alphas)
         loss.backward()
@@ -200,11 +204,10 @@ def memory(config: Config, iterations: int = 12) -> dict[str, dict[str, int]]:
     few = [f"stage1.iterations={iterations}", f"stage2.iterations={iterations}"]
     config = with_overrides(config, few)
     prompt, scenes, peaks = "a red bear", None, {}
-    for number in (1, 2):
-        with TemporaryDirectory() as work:
-            (stage,) = run_stages(config, number, [prompt], [0], Path(work), scenes)
+    for name in STAGES:
+        (stage,) = run_stages(config, name, [prompt], [0], scenes, base=ROOT)
         scenes = [stage.splats]
-        peaks[f"stage{number}"] = stage.record["peak_memory_bytes"]
+        peaks[name] = stage.record["peak_memory_bytes"]
     torch.cuda.empty_cache()
     nerf = dream(config, prompt, 0, device)
     return {

@@ -17,7 +17,6 @@ import json
 import multiprocessing
 import os
 import queue
-import tempfile
 import time
 import traceback
 from functools import cache
@@ -198,8 +197,10 @@ def _work(
 
 def _dream(jobs: list[dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Both stages of a batch, the judge's scores after each, and strips of eight views."""
+    from stabledreamer.runtime.root import EMBEDDINGS, ROOT
     from stabledreamer_core.optimization.stage import pick_device, run_stages
     from stabledreamer_core.scene.gaussians import load_ply, save_ply
+    from stabledreamer_core.settings.config import STAGES
 
     out, stage1 = arguments.out, arguments.stage1
 
@@ -210,11 +211,12 @@ def _dream(jobs: list[dict[str, Any]], arguments: argparse.Namespace) -> list[di
     scenes: list[Any] | None = None
     if stage1 is not None:
         scenes = [load_ply(_start(stage1, job)) for job in jobs]
-    for number in (1, 2) if scenes is None else (2,):
-        if (config.stage1, config.stage2)[number - 1].iterations == 0:
+    for name in STAGES if scenes is None else STAGES[1:]:
+        number = name[-1]
+        if config.stage(name).iterations == 0:
             break
-        with tempfile.TemporaryDirectory() as work:
-            finished = run_stages(config, number, prompts, seeds, Path(work), scenes)
+        places = {"base": ROOT, "cache_dir": EMBEDDINGS}
+        finished = run_stages(config, name, prompts, seeds, scenes, **places)
         scenes = [stage.splats for stage in finished]
         for result, stage in zip(results, finished, strict=True):
             if not arguments.unscored:
@@ -245,7 +247,7 @@ def _scores(splats: Any, prompt: str, config: Any, device: Any) -> dict[str, Any
 
 def recipe_config(settings: list[str]) -> Any:
     """params.yaml under a recipe's params file (at most one) and its `a.b=c` overrides."""
-    from stabledreamer_core.settings.config import load_config
+    from stabledreamer.runtime.settings import load_config
 
     files = [Path(setting) for setting in settings if "=" not in setting]
     overrides = [setting for setting in settings if "=" in setting]

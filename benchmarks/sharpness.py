@@ -25,12 +25,13 @@ import torch
 from torch import Tensor
 
 from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.optimization import loop as loop
 from stabledreamer_core.optimization.stage import EMBEDDINGS, initial_scene
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.scene.gaussians import Splats, load_ply
-from stabledreamer_core.settings.config import Config, Stage, load_config
+from stabledreamer_core.settings.config import Config, Stage
 from toybox.captions import caption
 from toybox.catalogue import Toy, all_toys
 from toybox.metrics.detail import detail

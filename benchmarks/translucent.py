@@ -19,7 +19,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +31,12 @@ from benchmarks.benchmark_statistics import compare, describe
 from benchmarks.nerf_baseline import nerf_camera, optimize
 from benchmarks.nerf_field import RadianceField
 from flows.prompts_file import read_prompts
+from stabledreamer.runtime.root import EMBEDDINGS, ROOT
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.scene.gaussians import save_ply
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Config, load_config
+from stabledreamer_core.settings.config import STAGES, Config
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.metrics.pictures import (
@@ -114,9 +115,9 @@ def gaussians(arguments: argparse.Namespace, jobs: list[Job]) -> Iterator[dict[s
         prompts, seeds = [prompt for prompt, _ in todo], [seed for _, seed in todo]
         config = settings(arguments, *overrides)
         scenes, began = None, time.monotonic()
-        for number in (1, 2):
-            with tempfile.TemporaryDirectory() as work:
-                done = run_stages(config, number, prompts, seeds, Path(work), scenes)
+        for name in STAGES:
+            places = {"base": ROOT, "cache_dir": EMBEDDINGS}
+            done = run_stages(config, name, prompts, seeds, scenes, **places)
             scenes = [stage.splats for stage in done]
         assert scenes is not None
         seconds = (time.monotonic() - began) / len(todo)

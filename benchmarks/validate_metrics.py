@@ -17,9 +17,9 @@ import torch
 import trimesh
 from skimage.measure import marching_cubes
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG
 from stabledreamer_core.metrics.surfaces import surface_figures
-from stabledreamer_core.settings.config import load_config
 from stabledreamer_core.settings.output import Evaluate
 from toybox.captions import caption
 from toybox.catalogue import COLOURS, Toy

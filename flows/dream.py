@@ -13,8 +13,9 @@ from stabledreamer.runtime import stopping
 from stabledreamer.runtime.artifacts import logger, publish_asset
 from stabledreamer.runtime.log_lines import key_values
 from stabledreamer.runtime.threads import settle_threads
+from stabledreamer_core.settings.config import StageName
 from tasks import run_record
-from tasks.asset_folder import claimed, clear_work
+from tasks.asset_folder import clear_work, lock_asset
 from tasks.checks import prepare
 from tasks.job import Job
 from tasks.keys import STEPS, step_key
@@ -69,18 +70,18 @@ def dream(
 
     settle_threads()
     steps: Steps = {}
-    with claimed(job.out, job.prompt, job.seed):
+    with lock_asset(job.out, job.prompt, job.seed):
         run_record.remove(job.out)  # it is there only while it is true
 
         # 2. Geometry, from the pixel-space prior.
-        take("stage1", job, steps, optimize, 1)
-        take("checkpoint1", job, steps, checkpoint, 1)
-        clear_work(job.out, 1)
+        take("stage1", job, steps, optimize, "stage1")
+        take("checkpoint1", job, steps, checkpoint, "stage1")
+        clear_work(job.out, "stage1")
 
         # 3. Colour and detail, from the latent-space prior.
-        take("stage2", job, steps, optimize, 2)
-        take("checkpoint2", job, steps, checkpoint, 2)
-        clear_work(job.out, 2)
+        take("stage2", job, steps, optimize, "stage2")
+        take("checkpoint2", job, steps, checkpoint, "stage2")
+        clear_work(job.out, "stage2")
 
         # 4. The asset in the forms people use.
         take("gaussians", job, steps, gaussians)
@@ -96,7 +97,9 @@ def dream(
     return record
 
 
-def take(name: str, job: Job, steps: Steps, task: Task[..., Manifest], *arguments: int) -> None:
+def take(
+    name: str, job: Job, steps: Steps, task: Task[..., Manifest], *arguments: StageName
+) -> None:
     """Take one step, unless its result is known and its files are still what they were."""
     stopping.check()
     files = {path: sha256 for step in steps.values() for path, sha256 in step["files"].items()}

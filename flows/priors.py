@@ -16,7 +16,7 @@ from stabledreamer.runtime.server import prefect_server
 from toybox.training.device import keep_compiled, pick_device
 from toybox.training.loop import Slice
 from toybox.training.parts import FOLDERS, TRAINERS, score
-from toybox.training.settings import load_training
+from toybox.training.settings import SETTINGS, load_training
 
 
 @task(task_run_name="train-{part}", persist_result=False)
@@ -45,7 +45,7 @@ def measure(
 
 @flow(name="priors", log_prints=True)
 def train_priors(
-    params: str = "params.yaml",
+    params: str = str(SETTINGS),
     overrides: list[str] | None = None,
     priors: str = "priors",
     work: str = ".cache/training",

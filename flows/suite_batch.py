@@ -15,20 +15,23 @@ from prefect.results import ResultStore
 
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
 from stabledreamer.runtime.progress import stage_progress
+from stabledreamer.runtime.root import EMBEDDINGS, ROOT
+from stabledreamer.runtime.settings import load_config
 from stabledreamer.runtime.threads import settle_threads
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
 from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from stabledreamer_core.optimization.stage import run_stages
-from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.settings.config import StageName
 from tasks import finished, run_record
-from tasks.asset_folder import claimed
+from tasks.asset_folder import lock_asset
 from tasks.checks import prepare
 from tasks.job import Job
 from tasks.keys import STAGE1, STAGE2, Files, step_key
 from tasks.steps import optimize
 
 WORK = ".batches"  # in the suite's folder: unfinished batches
+STAGES: tuple[tuple[StageName, str], ...] = (("stage1", STAGE1), ("stage2", STAGE2))
 
 
 class Wanted(NamedTuple):
@@ -42,7 +45,7 @@ class Wanted(NamedTuple):
 class Lack(NamedTuple):
     """The first stage that an asset lacks."""
 
-    number: int
+    name: StageName
     key: str
     start: Path | None  # stage 2's: the checkpoint of stage 1
 
@@ -89,13 +92,13 @@ def optimize_batch(batch: list[tuple[str, int, str]], settings: dict[str, Any], 
         for one in batch:
             with suppress(UserError):  # its own run will tell it
                 job = _prepared(Wanted(*one), settings)
-                claims.enter_context(claimed(job.out, job.prompt, job.seed))
+                claims.enter_context(lock_asset(job.out, job.prompt, job.seed))
                 jobs.append(job)
-        for number in (1, 2):
+        for name, _ in STAGES:
             lacks = [(job, found) for job in jobs if (found := lack(job))]
-            lacks = [(job, found) for job, found in lacks if found.number == number]
+            lacks = [(job, found) for job, found in lacks if found.name == name]
             if lacks:
-                _run(lacks, number, Path(work))
+                _run(lacks, name, Path(work))
 
 
 def lack(job: Job) -> Lack | None:
@@ -105,11 +108,11 @@ def lack(job: Job) -> Lack | None:
         return None
     start: Path | None = None
     files: Files = {}
-    for number, path in ((1, STAGE1), (2, STAGE2)):
-        key = step_key(f"stage{number}", job.config, job.prompt, job.seed, files)
-        left = finished.find(job.out, number, key)
+    for name, path in STAGES:
+        key = step_key(name, job.config, job.prompt, job.seed, files)
+        left = finished.find(job.out, name, key)
         if left is None and not _kept(job, key):
-            return Lack(number, key, start)
+            return Lack(name, key, start)
         start = left[0] if left else job.out / path
         files = {path: sha256_of(start)}
     return None
@@ -121,25 +124,27 @@ def _kept(job: Job, key: str) -> bool:
     return store.exists(key) and run_record.intact(job.out, store.read(key).result["files"])
 
 
-def _run(lacks: list[tuple[Job, Lack]], number: int, work: Path) -> None:
+def _run(lacks: list[tuple[Job, Lack]], name: StageName, work: Path) -> None:
     jobs = [job for job, _ in lacks]
     folder = (
         work / hashlib.sha256(" ".join(found.key for _, found in lacks).encode()).hexdigest()[:16]
     )
     starts = [load_checkpoint(found.start)[0] for _, found in lacks if found.start]
-    iterations = (jobs[0].config.stage1, jobs[0].config.stage2)[number - 1].iterations
-    with stage_progress(f"stage{number}", iterations, work.parent, jobs[0].bars) as progress:
+    config, bars = jobs[0].config, jobs[0].bars
+    with stage_progress(name, config.stage(name).iterations, work.parent, bars) as progress:
         results = run_stages(
-            jobs[0].config,
-            number,
+            config,
+            name,
             [job.prompt for job in jobs],
             [job.seed for job in jobs],
-            folder,
             starts or None,
-            progress,
+            work_dir=folder,
+            base=ROOT,
+            cache_dir=EMBEDDINGS,
+            progress=progress,
         )
     for (job, found), result in zip(lacks, results, strict=True):
-        finished.leave(job.out, number, found.key, result)
+        finished.leave(job.out, name, found.key, result)
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # other batches work there
         work.rmdir()

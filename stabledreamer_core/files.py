@@ -40,17 +40,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def read_whole(path: Path, most_bytes: int) -> bytes:
+def read_whole(path: Path, max_bytes: int) -> bytes:
     """The bytes of an ordinary file; devices and pipes, which may have no end, are not opened.
 
     Raises:
-        OSError: it is missing, unreadable, not an ordinary file, or larger than `most_bytes`.
+        OSError: it is missing, unreadable, not an ordinary file, or larger than `max_bytes`.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is not a file")
-    if status.st_size > most_bytes:
-        raise OSError(f"{path} has {status.st_size} bytes; at most {most_bytes} are read")
+    if status.st_size > max_bytes:
+        raise OSError(f"{path} has {status.st_size} bytes; at most {max_bytes} are read")
     return Path(path).read_bytes()
 
 

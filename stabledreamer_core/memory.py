@@ -1,5 +1,6 @@
-"""When a GPU's memory does not hold a batch: the same work in smaller parts."""
+"""Memory: how much was used, and the same work in smaller parts where a GPU's does not suffice."""
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +12,7 @@ from stabledreamer_core.errors import UserError
 T = TypeVar("T")
 
 
-def in_smaller_parts(work: Callable[[int], T], size: int, what: str) -> tuple[T, int]:
+def halve_on_oom(work: Callable[[int], T], size: int, what: str) -> tuple[T, int]:
     """`work(size)`, and with half the size as long as the GPU's memory does not hold it.
 
     Args:
@@ -40,3 +41,17 @@ def in_smaller_parts(work: Callable[[int], T], size: int, what: str) -> tuple[T,
         warnings.warn(
             f"out of GPU memory: going on with at most {size} {what} at once", stacklevel=2
         )
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most that was held so far: of a GPU by its allocator, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

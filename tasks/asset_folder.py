@@ -14,11 +14,12 @@ from typing import IO
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
+from stabledreamer_core.settings.config import StageName
 from tasks import run_record
 from tasks.leftovers import remove_leftovers
 
 OWNER = ".prompt.json"
-LONGEST_SLUG = 60
+MAX_SLUG_CHARS = 60
 
 
 def default_folder(prompt: str, seed: int) -> Path:
@@ -27,13 +28,13 @@ def default_folder(prompt: str, seed: int) -> Path:
 
 
 def slug(prompt: str) -> str:
-    """Lower-case ASCII letters, digits and single hyphens; at most `LONGEST_SLUG` characters.
+    """Lower-case ASCII letters, digits and single hyphens; at most `MAX_SLUG_CHARS` characters.
 
     Where that leaves nothing, or has to be cut, a short hash of the prompt tells it from others.
     """
     ascii_text = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
     text = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
-    if text and len(text) <= LONGEST_SLUG:
+    if text and len(text) <= MAX_SLUG_CHARS:
         return text
     return _told_apart(text, prompt)
 
@@ -50,11 +51,11 @@ def slugs(prompts: Iterable[str]) -> dict[str, str]:
 
 def _told_apart(text: str, prompt: str) -> str:
     digest = hashlib.sha256(prompt.encode()).hexdigest()[:8]
-    return f"{text[: LONGEST_SLUG - 9].strip('-')}-{digest}".strip("-")
+    return f"{text[: MAX_SLUG_CHARS - 9].strip('-')}-{digest}".strip("-")
 
 
 @contextmanager
-def claimed(out: Path, prompt: str, seed: int) -> Iterator[None]:
+def lock_asset(out: Path, prompt: str, seed: int) -> Iterator[None]:
     """Make the folder this prompt's and nobody else's for the time of the block.
 
     What a killed run was writing is removed.
@@ -113,9 +114,9 @@ def _check_links(out: Path) -> None:
             raise UserError(f"{path} is a link, and a run might write where it leads; remove it")
 
 
-def clear_work(out: Path, stage: int) -> None:
+def clear_work(out: Path, stage: StageName) -> None:
     """Remove a stage's resume states: its result is safe."""
-    shutil.rmtree(out / f"stage{stage}" / "work", ignore_errors=True)
+    shutil.rmtree(out / stage / "work", ignore_errors=True)
 
 
 def _owner(out: Path) -> dict[str, object] | None:

@@ -10,15 +10,16 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from stabledreamer.runtime.root import PARAMS, QUICK, ROOT
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.source import find_folder
-from stabledreamer_core.settings.config import Config, Stage, load_config
+from stabledreamer_core.settings.config import Config, Stage
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job
 
-LONGEST_PROMPT = 300  # characters
-MOST_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
+MAX_PROMPT_CHARS = 300  # characters
+MAX_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
 NEEDED_BYTES = 200 * 2**20
 Stamps = tuple[tuple[str, int, int], ...]  # path, time of the last change, bytes
 BUNDLED = ("priors/toybox-if", "priors/toybox-sd")
@@ -76,10 +77,10 @@ def clean_prompt(prompt: str) -> str:
     prompt = " ".join(prompt.split())
     if not prompt:
         raise UserError('the prompt is empty; say what to make, such as "a red bear"')
-    if len(prompt) > LONGEST_PROMPT:
+    if len(prompt) > MAX_PROMPT_CHARS:
         raise UserError(
             f"the prompt has {len(prompt)} characters; "
-            f"priors read about {MOST_TOKENS} words, so at most {LONGEST_PROMPT} are taken"
+            f"priors read about {MAX_TOKENS} words, so at most {MAX_PROMPT_CHARS} are taken"
         )
     if not prompt.isprintable() or not any(character.isalpha() for character in prompt):
         raise UserError(f"the prompt {prompt!r} is not a sentence; say what to make in words")
@@ -194,8 +195,8 @@ def _check_tokens(folder: Path, stage: Stage, prompt: str) -> None:
     tokenizer.no_padding()
     longest = " back right view"  # the views' words come after the prompt
     tokens = len(tokenizer.encode(prompt + longest).ids)
-    if tokens > MOST_TOKENS:
+    if tokens > MAX_TOKENS:
         raise UserError(
-            f"the prompt has {tokens} tokens for {stage.prior}, which reads {MOST_TOKENS}; "
+            f"the prompt has {tokens} tokens for {stage.prior}, which reads {MAX_TOKENS}; "
             "shorten it"
         )

@@ -11,33 +11,34 @@ from typing import Any
 from stabledreamer_core.files import atomic_write, sha256_of
 from stabledreamer_core.optimization.checkpoint import save_checkpoint
 from stabledreamer_core.optimization.stage import StageResult
+from stabledreamer_core.settings.config import StageName
 from tasks.run_record import jsonable
 
 NAME = "finished.safetensors"
 NOTE = "finished.json"
 
 
-def work_folder(out: Path, number: int, key: str) -> Path:
-    """Where stage 1 or 2 of the asset in `out` keeps unfinished work.
+def work_folder(out: Path, name: StageName, key: str) -> Path:
+    """Where a stage of the asset in `out` keeps unfinished work.
 
     Args:
         key: the step's (keys.py).
     """
-    return out / f"stage{number}" / "work" / key[:16]
+    return out / name / "work" / key[:16]
 
 
-def leave(out: Path, number: int, key: str, result: StageResult) -> None:
+def leave(out: Path, name: StageName, key: str, result: StageResult) -> None:
     """Keep a finished stage for its task."""
-    folder = work_folder(out, number, key)
+    folder = work_folder(out, name, key)
     save_checkpoint(folder / NAME, result.splats, {})
     note = {"key": key, "sha256": sha256_of(folder / NAME), "record": jsonable(result.record)}
     with atomic_write(folder / NOTE) as temporary:
         temporary.write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
-def find(out: Path, number: int, key: str) -> tuple[Path, dict[str, Any]] | None:
+def find(out: Path, name: StageName, key: str) -> tuple[Path, dict[str, Any]] | None:
     """The checkpoint and record that `leave` kept; None where they are missing or damaged."""
-    folder = work_folder(out, number, key)
+    folder = work_folder(out, name, key)
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         whole = note["key"] == key and sha256_of(folder / NAME) == note["sha256"]

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import task
 
 from stabledreamer.runtime.progress import stage_progress
+from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.assets.turntable import write_preview, write_turntable
 from stabledreamer_core.debugger.record import recorder
 from stabledreamer_core.errors import UserError
@@ -19,44 +20,50 @@ from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
 from stabledreamer_core.optimization.stage import run_stage
 from stabledreamer_core.scene.gaussians import save_ply
+from stabledreamer_core.settings.config import StageName
 from tasks import run_record
 from tasks.finished import find, work_folder
 from tasks.job import Job
-from tasks.keys import MESH, STAGE1, STAGE2
+from tasks.keys import MESH, STAGE1, STEPS
 from tasks.manifest import Manifest, cached_task, manifest
 from tasks.report.page import write_report
 
 
 @cached_task(name="optimize")
-def optimize(job: Job, number: int, key: str) -> Manifest:
-    """Stage 1 or 2: take what a batch finished, or go on from `key`'s work folder."""
-    path = (STAGE1, STAGE2)[number - 1]
-    stage = (job.config.stage1, job.config.stage2)[number - 1]
-    observe = recorder(job.config.debug, stage, job.out, number, key)
-    if finished := find(job.out, number, key):
+def optimize(job: Job, name: StageName, key: str) -> Manifest:
+    """A stage: take what a batch finished, or go on from `key`'s work folder."""
+    (path,), stage = STEPS[name].outputs, job.config.stage(name)
+    observe = recorder(job.config.debug, stage, job.out, name, key)
+    if finished := find(job.out, name, key):
         with atomic_write(job.out / path) as temporary:
             shutil.copyfile(finished[0], temporary)
         return manifest(job, (path,), finished[1])
-    start = load_checkpoint(job.out / STAGE1)[0] if number == 2 else None
-    work = work_folder(job.out, number, key)
-    with stage_progress(f"stage{number}", stage.iterations, job.out, job.bars) as progress:
-        result = run_stage(job.config, number, job.prompt, job.seed, work, start, progress, observe)
+    start = load_checkpoint(job.out / STAGE1)[0] if name == "stage2" else None
+    with stage_progress(name, stage.iterations, job.out, job.bars) as progress:
+        result = run_stage(
+            *(job.config, name, job.prompt, job.seed, start),
+            work_dir=work_folder(job.out, name, key),
+            base=ROOT,
+            cache_dir=EMBEDDINGS,
+            progress=progress,
+            observe=observe,
+        )
     save_checkpoint(job.out / path, result.splats, {})  # run.json describes it
     return manifest(job, (path,), result.record)
 
 
 @cached_task(name="checkpoint")
-def checkpoint(job: Job, number: int, key: str) -> Manifest:
+def checkpoint(job: Job, name: StageName, key: str) -> Manifest:
     """Read a stage's checkpoint back before anything is built on it.
 
     Raises:
         UserError: the stage diverged: Gaussians that are not finite, or none.
     """
-    splats, _ = load_checkpoint(job.out / (STAGE1, STAGE2)[number - 1])
+    splats, _ = load_checkpoint(job.out / STEPS[name].outputs[0])
     if not all(bool(value.isfinite().all()) for value in splats.values()):
         raise UserError(
-            f"stage {number} diverged: some Gaussians are not finite; "
-            f"lower stage{number}.learning_rates or try another --seed"
+            f"{name.replace('stage', 'stage ')} diverged: some Gaussians are not finite; "
+            f"lower {name}.learning_rates or try another --seed"
         )
     return manifest(job, (), {"gaussians": len(splats["means"])})
 

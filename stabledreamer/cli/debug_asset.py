@@ -9,11 +9,12 @@ from typing import Any
 
 from stabledreamer.cli.evaluate import config_of
 from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.debugger.files import Record, forget, read_records, write_record
 from stabledreamer_core.debugger.record import FOLDER
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.settings.config import Config, load_config, with_overrides
+from stabledreamer_core.settings.config import Config, with_overrides
 from tasks import run_record
 from tasks.keys import STAGE1, STAGE2
 
@@ -153,10 +154,10 @@ def _probe(subject: Subject, config: Config, levels: list[float], folder: Path) 
 
 def _report(subject: Subject, folder: Path) -> Path:
     """Put the records in `folder` in place of older ones, and the page that shows them."""
-    from tasks.asset_folder import claimed
+    from tasks.asset_folder import lock_asset
     from tasks.report.page import write_report
 
-    with claimed(subject.folder, subject.prompt, subject.seed):
+    with lock_asset(subject.folder, subject.prompt, subject.seed):
         record = run_record.read_asset(subject.folder)
         for old in subject.records.glob("level-*.json"):
             forget(old)

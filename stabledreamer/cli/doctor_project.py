@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stabledreamer.cli.doctor_problem import Problem
 from stabledreamer.runtime.root import ROOT
-from stabledreamer_core.settings.config import load_config
+from stabledreamer.runtime.settings import load_config
 
 PREFECT = "3.8"  # as in pyproject.toml
 DVC_PATIENCE_S = 60.0

@@ -70,7 +70,10 @@ def config_of(folder: Path, record: dict[str, Any]) -> Config:
         UserError: this version does not know them.
     """
     try:
-        return Config.model_validate(record.get("config"))
+        config = Config.model_validate(record.get("config"))
+        if config.model_dump(mode="json") != record["config"]:
+            raise ValueError  # a default would stand in for what was used
+        return config
     except ValueError:
         raise UserError(
             f"{folder} was made with other settings than this version knows; "

@@ -1,7 +1,7 @@
 """The SDS debugger: what the prior made of a step's renders, as pictures (docs/debugger.md).
 
-The loss is 1/2 w || x - x0_hat ||^2 (distillation/loss.py), so what moves the Gaussians can be looked
-at: the render x, the noised x_t that the prior saw, the x0_hat it took that to be, and the
+The loss is 1/2 w || x - x0_hat ||^2 (distillation/loss.py), so what moves the Gaussians can be
+looked at: the render x, the noised x_t that the prior saw, the x0_hat it took that to be, and the
 difference of x0_hat and x, which is the gradient. Recording draws no random number and changes
 nothing that the stage loop holds.
 """
@@ -20,7 +20,7 @@ from stabledreamer_core.distillation.view_prompts import view_words
 from stabledreamer_core.optimization.loop import Observe, denoise
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views
-from stabledreamer_core.settings.config import Debug, Stage
+from stabledreamer_core.settings.config import Debug, Stage, StageName
 
 FOLDER = "debug"  # in the asset folder: one folder of records a stage
 
@@ -38,14 +38,14 @@ class Question:
 
 
 def recorder(
-    settings: Debug, stage: Stage, asset_dir: Path, number: int, key: str
+    settings: Debug, stage: Stage, asset_dir: Path, name: StageName, key: str
 ) -> Observe | None:
     """An observer for `optimize` that records as `settings` say; None where they say nothing.
 
     Records of the same `key` (keys.step_key of the stage) are kept, so a resumed run adds to its
     own; those of other settings are removed.
     """
-    folder = asset_dir / FOLDER / f"stage{number}"
+    folder = asset_dir / FOLDER / name
     forget_others(folder, key)
     if settings.every == 0:
         return None
@@ -66,7 +66,7 @@ def recorder(
         )
         shown = pictures(stage, now["prior"], asked, now["x0_hat"][rows], settings.many_steps)
         seen = facts(stage, target.views, rows, target.timesteps, now["loss"][rows], now["prior"])
-        record = Record(key, number, step, stage.iterations, tuple(shown), seen)
+        record = Record(key, int(name[-1]), step, stage.iterations, tuple(shown), seen)
         write_record(folder / f"step-{step:06d}", record, shown)
 
     return observe

@@ -14,7 +14,7 @@ from stabledreamer_core.priors import Prior
 from stabledreamer_core.settings.config import Stage
 
 
-def compared(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
+def to_loss_space(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
     """What the loss compares of renders [B, 3, H, W] in [0, 1]; differentiable.
 
     Returns:
@@ -24,14 +24,16 @@ def compared(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def asked_about(stage: Stage, prior: Prior, images: Tensor, x: Tensor) -> Tensor:
-    """What the prior is asked about, without gradient: `x` of `compared` if that is its space."""
+def to_prior_space(stage: Stage, prior: Prior, images: Tensor, x: Tensor) -> Tensor:
+    """What the prior is asked about, without gradient: x itself if the loss is in its space."""
     return x.detach() if stage.target_space == "prior" else prior.encode(images.detach())
 
 
 @torch.no_grad()
-def comparable(stage: Stage, prior: Prior, images: Tensor, z: Tensor, x0_hat: Tensor) -> Tensor:
-    """The target of `compared`'s value, from what the prior was asked (z) and answered (x0_hat).
+def target_in_loss_space(
+    stage: Stage, prior: Prior, images: Tensor, z: Tensor, x0_hat: Tensor
+) -> Tensor:
+    """The target of what `to_loss_space` gives, from the prior's question z and its answer x0_hat.
 
     In image space the render plus the difference of the two decoded: an autoencoder blurs, and a
     target that was decoded alone would pull the render towards its blur at every step.

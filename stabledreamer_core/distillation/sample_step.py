@@ -27,7 +27,7 @@ class Target:
     backgrounds: Tensor  # [B C, 3]
     timesteps: Tensor  # [B C]
     weight: Tensor  # [B C]
-    wanted: Tensor | None = None  # [B C, ...] x0_hat, in the space of the loss
+    x0_hat: Tensor | None = None  # [B C, ...] in the space of the loss
 
 
 def draw_target(

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import ROOT
 
 TEXTS_AT_ONCE = 128
 # Of the images it was trained on (its paper's code; every published CLIP has them).
@@ -34,8 +33,11 @@ class Clip:
         return int(self.model.config.vision_config.image_size)
 
 
-def load_clip(source: str, device: torch.device) -> Clip:
+def load_clip(source: str, device: torch.device, base: Path | None = None) -> Clip:
     """The CLIP model in a folder, or in the hub's local cache by its id.
+
+    Args:
+        base: where a relative folder is looked for after the current one.
 
     Raises:
         UserError: it is not there, is no CLIP, or has no weights as safetensors.
@@ -45,7 +47,8 @@ def load_clip(source: str, device: torch.device) -> Clip:
     with quiet():
         from transformers import AutoTokenizer, CLIPModel
 
-        local = next((str(at) for at in (Path(source), ROOT / source) if at.is_dir()), source)
+        places = [Path(source), *([base / source] if base else [])]
+        local = next((str(place) for place in places if place.is_dir()), source)
         load: Any = CLIPModel.from_pretrained  # its type does not know output_loading_info
         try:
             model, report = load(

@@ -14,7 +14,7 @@ KEPT_STATES = 2
 SHAPES = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "colors": (3,)}
 TARGET = {
     f"target.{name}"
-    for name in "azimuth_deg elevation_deg viewmats Ks backgrounds timesteps weight wanted".split()
+    for name in "azimuth_deg elevation_deg viewmats Ks backgrounds timesteps weight x0_hat".split()
 }
 
 

@@ -25,7 +25,11 @@ from stabledreamer_core.distillation.loss import (
     limit_x0,
     one_step_denoised,
 )
-from stabledreamer_core.distillation.loss_space import asked_about, comparable, compared
+from stabledreamer_core.distillation.loss_space import (
+    target_in_loss_space,
+    to_loss_space,
+    to_prior_space,
+)
 from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
 from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_index
 from stabledreamer_core.optimization import guard as guarding
@@ -79,8 +83,8 @@ def optimize(
         resume: (step, tensors) that `save` was given; the result has the same bits on a CPU as
             if the run had never stopped.
         save: called about every `save_every_seconds`.
-        observe: called at every step with its tensors (debugger/record.py); "loss" is each view's, a
-            number of x, and "x", "noise", "x0_hat", "cond" and "uncond" are there where the prior
+        observe: called at every step with its tensors (debugger/record.py); "loss" is each view's,
+            a number of x, and "x", "noise", "x0_hat", "cond" and "uncond" are there where the prior
             was asked.
 
     Returns:
@@ -113,20 +117,20 @@ def optimize(
         gaussians = activate(params)
         colors, alphas, depth, meta = render(gaussians, target, count)
         images = F.avg_pool2d(colors.permute(0, 3, 1, 2), stage.supersampling)
-        x = compared(stage, prior, images)
+        x = to_loss_space(stage, prior, images)
 
         # 3. The target: noise the render and denoise it.
         asked: dict[str, Tensor] = {}
-        if target.wanted is None:
-            z = asked_about(stage, prior, images, x)
+        if target.x0_hat is None:
+            z = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, seeds, name)
             cond = embeddings.flatten(0, 1)[_prompt_rows(target.views, stage.view_words, count)]
             x0_hat = denoise(stage, prior, z, noise, target.timesteps, cond, uncond)
-            target.wanted = comparable(stage, prior, images, z, x0_hat)
+            target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)
             asked = {"x": z, "noise": noise, "x0_hat": x0_hat, "cond": cond, "uncond": uncond}
 
         # 4. Loss of each object: supervised L2 and the regularisers (their mean).
-        per_view = l2_loss(x, target.wanted, target.weight)
+        per_view = l2_loss(x, target.x0_hat, target.weight)
         loss = per_view.reshape(count, -1).sum(1) / (x.numel() // count)
         loss = loss + regularization(stage.regularizers, gaussians, colors, alphas, depth)
 
@@ -145,7 +149,7 @@ def optimize(
         losses.append(loss.detach())
         looked = guarding.is_due(step, device) or step + 1 == stage.iterations
         if looked and not guarding.all_finite(loss, params):
-            diagnosis = guarding.diagnose(loss, x, target.wanted, params)
+            diagnosis = guarding.diagnose(loss, x, target.x0_hat, params)
             resume = guard.roll_back(name, step, diagnosis)
             params, optimizers, growth, target, step = begin(stage, starts, device, resume)
             del losses[max(0, step - first) :]

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -14,15 +12,13 @@ from typing import Any
 import torch
 
 from stabledreamer_core.distillation.view_prompts import view_prompts
-from stabledreamer_core.memory import in_smaller_parts
+from stabledreamer_core.memory import halve_on_oom, peak_memory_bytes
 from stabledreamer_core.optimization.checkpoint import load_newest_state, save_state
 from stabledreamer_core.optimization.loop import Observe, Progress, optimize
 from stabledreamer_core.priors import load_prior, prior_hash
 from stabledreamer_core.scene.gaussians import Splats, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import ROOT, Config, Stage
-
-EMBEDDINGS = ROOT / ".cache" / "embeddings"  # a text encoder of 11 GB is not loaded twice
+from stabledreamer_core.settings.config import Config, Stage, StageName
 
 
 @dataclass(frozen=True)
@@ -42,89 +38,114 @@ def pick_device(setting: str) -> torch.device:
 
 def run_stage(
     config: Config,
-    number: int,
+    name: StageName,
     prompt: str,
     seed: int,
-    work_dir: Path,
     start: Splats | None = None,
+    *,
+    work_dir: Path | None = None,
+    base: Path | None = None,
+    cache_dir: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
 ) -> StageResult:
-    """Run stage 1 or 2 to its end, continuing from `work_dir` if it holds unfinished work.
+    """Run a stage to its end, going on from `work_dir` if it holds unfinished work.
 
     Args:
-        number: 1 (starts from a grey ball) or 2 (starts from `start`).
-        work_dir: for resume states; the caller removes it once the result is safe.
+        start: the scene to begin with; without one, a grey ball (`initial_scene`).
+        work_dir: for resume states; the caller removes it once the result is safe. None keeps none.
+        base: folder that a prior named by a relative path is looked for in, after the current one.
+        cache_dir: where text embeddings are kept between runs.
         progress, observe: see loop.py.
 
     Raises:
         UserError: a prior that cannot be had, or unfinished work of other settings.
     """
-    starts = None if start is None else [start]
     (result,) = run_stages(
-        config, number, [prompt], [seed], work_dir, starts, progress=progress, observe=observe
+        *(config, name, [prompt], [seed], None if start is None else [start]),
+        work_dir=work_dir,
+        base=base,
+        cache_dir=cache_dir,
+        progress=progress,
+        observe=observe,
     )
     return result
 
 
 def run_stages(
     config: Config,
-    number: int,
+    name: StageName,
     prompts: list[str],
     seeds: list[int],
-    work_dir: Path,
     starts: list[Splats] | None = None,
+    *,
+    work_dir: Path | None = None,
+    base: Path | None = None,
+    cache_dir: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
 ) -> list[StageResult]:
     """The same for B objects in one batch, which on a GPU costs little more than one.
 
     Each comes out as it would alone, up to rounding (on a GPU larger batches sum in other orders).
+    A batch that a GPU's memory does not hold is cut into smaller ones.
 
     Args:
-        prompts, seeds: [B]; starts: [B] scenes of one size, needed by stage 2.
-
-    A batch that a GPU's memory does not hold is cut into smaller ones.
+        prompts, seeds: [B]; starts: [B] scenes of one size.
     """
 
     def work(size: int) -> list[StageResult]:
         results: list[StageResult] = []
         for first in range(0, len(prompts), size):
             rows = slice(first, first + size)
-            folder = work_dir if size >= len(prompts) else work_dir / f"{first}-{size}"
-            scenes = None if starts is None else starts[rows]
-            batch = (prompts[rows], seeds[rows], folder, scenes, progress, observe)
-            results += _run_batch(config, number, *batch)
+            folder = work_dir
+            if work_dir is not None and size < len(prompts):
+                folder = work_dir / f"{first}-{size}"
+            batch = Batch(
+                config.stage(name),
+                name,
+                prompts[rows],
+                seeds[rows],
+                [initial_scene(config, seed) for seed in seeds[rows]]
+                if starts is None
+                else starts[rows],
+                pick_device(config.device),
+            )
+            save_every = config.checkpoint.every_seconds
+            results += _run_batch(batch, folder, save_every, base, cache_dir, progress, observe)
         return results
 
-    return in_smaller_parts(work, len(prompts), "objects")[0]
+    return halve_on_oom(work, len(prompts), "objects")[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is optimised together."""
+
+    stage: Stage
+    name: StageName
+    prompts: list[str]
+    seeds: list[int]
+    starts: list[Splats]
+    device: torch.device
 
 
 def _run_batch(
-    config: Config,
-    number: int,
-    prompts: list[str],
-    seeds: list[int],
-    work_dir: Path,
-    starts: list[Splats] | None,
+    batch: Batch,
+    work_dir: Path | None,
+    save_every_seconds: float,
+    base: Path | None,
+    cache_dir: Path | None,
     progress: Callable[[Progress], None] | None,
     observe: Observe | None,
 ) -> list[StageResult]:
-    stage: Stage = (config.stage1, config.stage2)[number - 1]
-    name = f"stage{number}"
-    device = pick_device(config.device)
-    if starts is None:
-        starts = [initial_scene(config, seed) for seed in seeds]
+    stage, device = batch.stage, batch.device
 
     # 1. Unfinished work, if it is of these very settings.
-    key = _state_key(config, stage, prompts, seeds, starts)
-    found = load_newest_state(work_dir, key)
-    resume, spent = None, 0.0
-    if found:
-        tensors, metadata, notes = found
-        resume, spent = (int(metadata["step"]), tensors), float(metadata["seconds"])
-        for note in notes:
-            warnings.warn(note, stacklevel=2)
+    key, resume, spent = "", None, 0.0
+    if work_dir is not None:
+        key = _state_key(batch, base)
+        resume, spent = _unfinished(work_dir, key)
 
     # 2. The prior, and the prompts' embeddings for every direction.
     prior = load_prior(
@@ -134,10 +155,10 @@ def _run_batch(
         dtype=stage.dtype,
         engine=stage.engine,
         device=device,
-        base=ROOT,
-        cache_dir=EMBEDDINGS,
+        base=base,
+        cache_dir=cache_dir,
     )
-    asked = [words for prompt in prompts for words in view_prompts(prompt, stage.view_words)]
+    asked = [words for prompt in batch.prompts for words in view_prompts(prompt, stage.view_words)]
     embeddings = prior.embed([*asked, ""])
 
     # 3. Optimise.
@@ -146,33 +167,53 @@ def _run_batch(
     began = time.monotonic()
 
     def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
+        assert work_dir is not None
         seconds = spent + time.monotonic() - began
         save_state(work_dir, step, tensors, {"key": key, "seconds": f"{seconds:.3f}"})
 
     scenes, losses = optimize(
         stage,
-        starts,
+        batch.starts,
         prior,
-        embeddings[:-1].unflatten(0, (len(prompts), -1)),
+        embeddings[:-1].unflatten(0, (len(batch.prompts), -1)),
         embeddings[-1:],
-        seeds=seeds,
-        name=name,
+        seeds=batch.seeds,
+        name=batch.name,
         device=device,
         resume=resume,
-        save=save,
-        save_every_seconds=config.checkpoint.every_seconds,
+        save=None if work_dir is None else save,
+        save_every_seconds=save_every_seconds,
         progress=progress,
         observe=observe,
     )
-    seconds = time.monotonic() - began
+    return _results(batch, scenes, losses, spent, time.monotonic() - began)
+
+
+def _unfinished(
+    work_dir: Path, key: str
+) -> tuple[tuple[int, dict[str, torch.Tensor]] | None, float]:
+    """The step and tensors to go on from, if any, and the seconds spent so far."""
+    found = load_newest_state(work_dir, key)
+    if found is None:
+        return None, 0.0
+    tensors, metadata, notes = found
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return (int(metadata["step"]), tensors), float(metadata["seconds"])
+
+
+def _results(
+    batch: Batch, scenes: list[Splats], losses: torch.Tensor, spent: float, seconds: float
+) -> list[StageResult]:
+    """Each object's scene and record; losses: [steps run here, B]."""
     shared = {
-        "iterations": stage.iterations,
+        "iterations": batch.stage.iterations,
         "seconds": round(spent + seconds, 3),
         "iterations_per_second": round(len(losses) / max(seconds, 1e-9), 3),
-        "peak_memory_bytes": _peak_memory(device),
+        "peak_memory_bytes": peak_memory_bytes(batch.device),
     }
-    if len(prompts) > 1:
-        shared["batch"] = len(prompts)
+    if len(batch.prompts) > 1:
+        shared["batch"] = len(batch.prompts)
     results = []
     for scene, curve in zip(scenes, losses.T.tolist(), strict=True):
         record = shared | {
@@ -186,34 +227,25 @@ def _run_batch(
 
 
 def initial_scene(config: Config, seed: int) -> Splats:
-    """The grey ball that stage 1 starts from."""
+    """The grey ball that a dream starts from."""
     ball = config.gaussians
     return init_ball(
         ball.count, ball.radius, ball.scale, ball.opacity, generator(seed, "gaussians")
     )
 
 
-def _state_key(
-    config: Config, stage: Stage, prompts: list[str], seeds: list[int], starts: list[Splats]
-) -> str:
+def _state_key(batch: Batch, base: Path | None) -> str:
     """A hash of all that determines the stage's result."""
+    stage = batch.stage
     digest = hashlib.sha256()
     described = {
         "stage": stage.model_dump(),
-        "prompts": prompts,
-        "seeds": seeds,
-        "prior": prior_hash(stage.prior, revision=stage.revision, base=ROOT),
+        "prompts": batch.prompts,
+        "seeds": batch.seeds,
+        "prior": prior_hash(stage.prior, revision=stage.revision, base=base),
     }
     digest.update(json.dumps(described, sort_keys=True).encode())
-    for start in starts:
+    for start in batch.starts:
         for name in sorted(start):
             digest.update(start[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator, or the process's largest resident size so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

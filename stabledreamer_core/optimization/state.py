@@ -73,7 +73,7 @@ def state_tensors(
             tensors[f"adam.{key}.{moment}"] = value
     if growth:
         tensors.update({f"growth.{key}": value for key, value in growth.tensors().items()})
-    if target is not None and target.wanted is not None and step % stage.target_reuse:
+    if target is not None and target.x0_hat is not None and step % stage.target_reuse:
         views = target.views
         tensors |= {
             "target.azimuth_deg": views.azimuth_deg,
@@ -83,7 +83,7 @@ def state_tensors(
             "target.backgrounds": target.backgrounds,
             "target.timesteps": target.timesteps,
             "target.weight": target.weight,
-            "target.wanted": target.wanted,
+            "target.x0_hat": target.x0_hat,
         }
     return tensors
 
@@ -101,7 +101,7 @@ def _restore_target(
         kept["Ks"],
         stage.render_resolution,
     )
-    return Target(views, kept["backgrounds"], kept["timesteps"], kept["weight"], kept["wanted"])
+    return Target(views, kept["backgrounds"], kept["timesteps"], kept["weight"], kept["x0_hat"])
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import read_whole
 
-MOST_BYTES = 128 * 2**20  # of a JSON file; the largest tokenizers have 30 MB
+MAX_BYTES = 128 * 2**20  # of a JSON file; the largest tokenizers have 30 MB
 # Component -> the file that describes it.
 CONFIGS = {
     "tokenizer": "tokenizer_config.json",
@@ -40,7 +40,7 @@ CLASSES = {
     "vae": ("AutoencoderKL",),
 }
 MOST = 1_000_000  # of any number in a description
-MOST_LAYERS = 200
+MAX_LAYERS = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is missing, unreadable or no JSON object.
     """
     try:
-        content = json.loads(read_whole(path, MOST_BYTES).decode("utf-8"))
+        content = json.loads(read_whole(path, MAX_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"this prior is incomplete: no file {path}") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -118,11 +118,11 @@ def check_settings(folder: Path) -> None:
 def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
     for key, value in settings.items():
         numbers = value if isinstance(value, list) else [value]
-        most = MOST_LAYERS if "layers" in key or "blocks" in key else MOST
+        most = MAX_LAYERS if "layers" in key or "blocks" in key else MOST
         for number in numbers:
             if isinstance(number, int | float) and not -most <= number <= most:
                 raise UserError(f"{path}: {key} is {str(number)[:40]}, and at most {most} is read")
-        if len(numbers) > MOST_LAYERS and key != "trained_betas":
+        if len(numbers) > MAX_LAYERS and key != "trained_betas":
             raise UserError(f"{path}: {key} has {len(numbers)} entries")
 
 

@@ -86,7 +86,7 @@ def load_network(
 
 
 @contextmanager
-def told_if_odd(folder: Path, component: str) -> Iterator[None]:
+def as_damaged_network(folder: Path, component: str) -> Iterator[None]:
     """Errors that only a network with an odd description makes become a UserError."""
     try:
         yield

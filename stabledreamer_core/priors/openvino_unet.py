@@ -2,7 +2,7 @@
 
 The same network and the same weights. OpenVINO arranges the weights for the processor once, where
 torch does so at every call, and knows its bfloat16 instructions better (docs/running.md has the
-figures). The converted network is kept under `.cache/openvino`, as converting takes seconds.
+figures). The converted network is kept in the user's cache, as converting takes seconds.
 """
 
 import hashlib
@@ -22,10 +22,9 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
 from stabledreamer_core.priors.models import load_network
 from stabledreamer_core.priors.quiet import quiet
-from stabledreamer_core.priors.source import REPOSITORY
 from stabledreamer_core.tensor_files import load_tensors, save_tensors
 
-CACHE = REPOSITORY / ".cache/openvino"
+CACHE = Path.home() / ".cache" / "stabledreamer" / "openvino"
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 Unet = Callable[..., tuple[Tensor]]

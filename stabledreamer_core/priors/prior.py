@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.memory import in_smaller_parts
+from stabledreamer_core.memory import halve_on_oom
 from stabledreamer_core.priors import text
 from stabledreamer_core.priors.identity import check_manifest, folder_hash
 from stabledreamer_core.priors.layout import read_json, read_shape
 from stabledreamer_core.priors.models import (
+    as_damaged_network,
     choose_dtype,
     load_network,
     read_alphas_cumprod,
-    told_if_odd,
     vae_dtype,
 )
 from stabledreamer_core.priors.openvino_unet import check_openvino, load_openvino_unet
@@ -24,7 +24,7 @@ from stabledreamer_core.priors.source import find_folder
 
 # A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
 CPU_CHUNK = 4
-MOST_PIXELS = 1024  # of a sample's side, and of its channels
+MAX_PIXELS = 1024  # of a sample's side, and of its channels
 
 
 def load_prior(
@@ -46,7 +46,7 @@ def load_prior(
             looked up from the current folder, then from `base`), or a hub id.
         revision: of a hub id: best a commit.
         variant: infix of the weights' file names, such as "fp16".
-        base: the repository's root unless given.
+        base: where a relative folder is looked for after the current one; None: nowhere else.
         dtype: "auto" (`models.choose_dtype`), "float32", "float16", "bfloat16" or "float64".
         chunk: most samples that pass the UNet at once; None: 4 on the CPU, all on a GPU.
         cache_dir: where embeddings are kept between runs; None: in memory alone.
@@ -166,7 +166,7 @@ class Prior:
         def ask(size: int) -> None:
             for start in range(0, len(x_t), size):
                 rows = slice(start, start + size)
-                with torch.inference_mode(), told_if_odd(self.folder, "unet"):
+                with torch.inference_mode(), as_damaged_network(self.folder, "unet"):
                     output = unet(
                         x_t[rows].to(self.dtype, memory_format=torch.channels_last),
                         timesteps[rows],
@@ -177,7 +177,7 @@ class Prior:
                 prediction[rows] = output[:, : x_t.shape[1]].to(x_t.dtype)
 
         whole = self.chunk or max(len(x_t), 1)
-        _, fitting = in_smaller_parts(ask, whole, "samples of the prior")
+        _, fitting = halve_on_oom(ask, whole, "samples of the prior")
         if fitting < whole:
             self.chunk = fitting
         abar = self.alphas_cumprod[timesteps]
@@ -193,7 +193,7 @@ class Prior:
             return 2 * images - 1
         vae = self._network("vae")
         pixels = (2 * images - 1).to(vae.dtype, memory_format=torch.channels_last)
-        with told_if_odd(self.folder, "vae"):
+        with as_damaged_network(self.folder, "vae"):
             mean = vae.encode(pixels).latent_dist.mean.to(images.dtype)
         return (mean - self._shift_factor) * self._scaling_factor
 
@@ -249,7 +249,7 @@ def _sample_shape(unet: dict[str, Any]) -> tuple[int, int, int]:
     """(C, H, W) that a UNet's configuration asks for."""
     size = unet.get("sample_size")
     shape = (unet.get("in_channels"), *(size if isinstance(size, list) else (size, size)))
-    if len(shape) != 3 or not all(type(n) is int and 0 < n <= MOST_PIXELS for n in shape):
+    if len(shape) != 3 or not all(type(n) is int and 0 < n <= MAX_PIXELS for n in shape):
         raise UserError(f"this prior is damaged: its UNet's samples are of shape {shape}"[:300])
     return shape
 

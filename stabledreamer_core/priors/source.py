@@ -17,7 +17,6 @@ from stabledreamer_core.priors.layout import (
     read_shape,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUEST_TIMEOUT_S = 4.0
@@ -33,7 +32,7 @@ def find_folder(
         source: a folder (relative ones: from the current folder, then from `base`) or a hub id.
         revision: of a hub id: a commit, tag or branch; ignored for a folder.
         variant: infix of the weights' names, such as "fp16", or None.
-        base: the repository's root unless given.
+        base: where a relative folder is looked for after the current one; None: nowhere else.
 
     Raises:
         UserError: no such folder, a folder that is damaged or incomplete, or a hub model that is
@@ -65,7 +64,7 @@ def local_folder(source: str, base: Path | None = None) -> Path | None:
         path.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # no such user; a name without end
         raise UserError(f"no prior at {source[:80]!r}: {first_line(error)}") from None
-    bases = [Path.cwd(), base or REPOSITORY]
+    bases = [Path.cwd(), *([base] if base else [])]
     candidates = [path] if path.is_absolute() else [folder / path for folder in bases]
     for candidate in candidates:
         if candidate.is_dir():

@@ -19,7 +19,7 @@ from stabledreamer_core.files import atomic_write, read_whole
 Splats = dict[str, Tensor]
 
 KEYS = ("means", "quats", "scales", "opacities", "colors")
-MOST_BYTES = 4 * 2**30
+MAX_BYTES = 4 * 2**30
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 PLY_FIELDS = (
     *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
@@ -92,7 +92,7 @@ def load_ply(path: Path) -> Splats:
             that are not finite.
     """
     try:
-        data = read_whole(Path(path), MOST_BYTES)
+        data = read_whole(Path(path), MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path} cannot be read as a PLY file: {error}") from None
     marker = b"end_header\n"

@@ -1,10 +1,10 @@
-"""Settings: `params.yaml` read into typed, frozen objects. The YAML is their only source.
+"""Settings: typed, frozen, with defaults; YAML files and `a.b=c` overrides are laid over them.
 
-There are no defaults here: every key must stand in params.yaml. A params file given by the user
-is laid over it, then `--set a.b=c`. Unknown keys and bad values are errors that name the key, the
-value and what is allowed.
+The docstring under a field is its documentation, and its comment in params.yaml (params_file.py).
+Unknown keys and bad values are errors that name the key, the value and what is allowed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +15,8 @@ from stabledreamer_core.files import read_whole
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.yaml_text import DEEPEST, parse_yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-PARAMS = ROOT / "params.yaml"
-QUICK = ROOT / "params" / "quick.yaml"
-MOST_BYTES = 2**20
-LONGEST_VALUE = 120  # characters of a wrong value that are told
+MAX_BYTES = 2**20
+MAX_VALUE_CHARS = 120  # characters of a wrong value that are told
 
 Positive = Field(gt=0.0)
 Weight = Field(ge=0.0)
@@ -38,24 +35,24 @@ class Section(BaseModel):
 class Gaussians(Section):
     """The scene that stage 1 starts from."""
 
-    count: int = Field(ge=0, le=2_000_000)
+    count: int = Field(default=4096, ge=0, le=2_000_000)
     """Number of Gaussians."""
-    radius: float = Positive
+    radius: float = Field(default=0.7, gt=0.0)
     """Radius of the ball they fill, world units."""
-    scale: float = Positive
+    scale: float = Field(default=0.06, gt=0.0)
     """Their standard deviation, world units."""
-    opacity: float = Field(gt=0.0, lt=1.0)
+    opacity: float = Field(default=0.1, gt=0.0, lt=1.0)
     """Their opacity."""
 
 
 class Cameras(Section):
     """Random cameras on an orbit about the object."""
 
-    elevation_deg: Pair
+    elevation_deg: Pair = (-10.0, 60.0)
     """Lowest and highest elevation."""
-    distance: Pair
+    distance: Pair = (3.0, 3.4)
     """Nearest and farthest distance to the origin, world units."""
-    fov_deg: float = Field(gt=1.0, lt=150.0)
+    fov_deg: float = Field(default=40.0, gt=1.0, lt=150.0)
     """Field of view, vertical and horizontal."""
 
     @model_validator(mode="after")
@@ -70,11 +67,11 @@ class Cameras(Section):
 class Annealing(Section):
     """The noise level over the stage, as fractions of the prior's schedule."""
 
-    schedule: Literal["none", "linear", "sqrt", "cosine", "step"]
-    """How the range falls from its start to its end."""
-    t_max: Pair
+    schedule: Literal["none", "linear", "sqrt", "cosine", "step"] = "linear"
+    """none, linear, sqrt, cosine or step: how the range falls from start to end."""
+    t_max: Pair = (0.98, 0.25)
     """Upper end of the noise level at the stage's start and end."""
-    t_min: Pair
+    t_min: Pair = (0.7, 0.02)
     """Lower end at the stage's start and end."""
 
     @model_validator(mode="after")
@@ -87,11 +84,16 @@ class Annealing(Section):
 class LearningRates(Section):
     """Adam's step size of each parameter: at the stage's start and end, log-linear between."""
 
-    means: Pair
-    scales: Pair
-    quats: Pair
-    opacities: Pair
-    colors: Pair
+    means: Pair = (0.005, 0.0005)
+    """World units a step."""
+    scales: Pair = (0.008, 0.008)
+    """Of log scales."""
+    quats: Pair = (0.003, 0.003)
+    """Of quaternions."""
+    opacities: Pair = (0.04, 0.04)
+    """Of logits."""
+    colors: Pair = (0.03, 0.03)
+    """Of logits."""
 
     @model_validator(mode="after")
     def _positive(self) -> "LearningRates":
@@ -103,85 +105,99 @@ class LearningRates(Section):
 class Density(Section):
     """Where Gaussians are added, moved and removed."""
 
-    strategy: Literal["none", "relocate", "default"]
-    """relocate moves the dead onto the living; default is gsplat's DefaultStrategy."""
-    start_count: int = Field(ge=0, le=2_000_000)
+    strategy: Literal["none", "relocate", "default"] = "relocate"
+    """none, relocate (the dead onto the living) or default (gsplat's)."""
+    start_count: int = Field(default=0, ge=0, le=2_000_000)
     """Split the largest Gaussians up to this number before the first step; 0 leaves them."""
-    every: int = Field(ge=1)
+    every: int = Field(default=100, ge=1)
     """Steps between two actions."""
-    start: float = Fraction
+    start: float = Field(default=0.1, ge=0.0, le=1.0)
     """Fraction of the stage after which actions begin."""
-    stop: float = Fraction
+    stop: float = Field(default=0.8, ge=0.0, le=1.0)
     """Fraction of the stage after which they end."""
-    dead_opacity: float = Fraction
+    dead_opacity: float = Field(default=0.02, ge=0.0, le=1.0)
     """A Gaussian of less opacity is dead."""
-    grow_grad2d: float = Positive
+    grow_grad2d: float = Field(default=0.0002, gt=0.0)
     """default strategy only: the image-plane gradient above which a Gaussian is split or cloned."""
-    max_count: int = Field(ge=1, le=5_000_000)
+    max_count: int = Field(default=20000, ge=1, le=5_000_000)
     """default strategy only: growth ends at this number."""
 
 
 class Regularizers(Section):
     """Weights (0 is off) and limits of regularizers.py."""
 
-    opacity: float = Weight
-    scale: float = Weight
-    scale_limit: float = Positive
-    anisotropy: float = Weight
-    anisotropy_limit: float = Field(ge=1.0)
-    position: float = Weight
-    position_radius: float = Positive
-    depth_smoothness: float = Weight
-    saturation: float = Weight
-    leakage: float = Weight
+    opacity: float = Field(default=0.02, ge=0.0)
+    """Binary opacity: crisper outlines (docs/results.md)."""
+    scale: float = Field(default=0.0, ge=0.0)
+    """No blobs."""
+    scale_limit: float = Field(default=0.15, gt=0.0)
+    """World units: the longest axis that costs nothing."""
+    anisotropy: float = Field(default=0.0, ge=0.0)
+    """No needles."""
+    anisotropy_limit: float = Field(default=6.0, ge=1.0)
+    """The longest axis over the middle one that costs nothing."""
+    position: float = Field(default=1.0, ge=0.0)
+    """Compactness: a guard, which changes nothing by default (docs/claims.md)."""
+    position_radius: float = Field(default=1.0, gt=0.0)
+    """Of the ball in which it costs nothing."""
+    depth_smoothness: float = Field(default=0.0, ge=0.0)
+    """Smooth depth inside the object."""
+    saturation: float = Field(default=0.0, ge=0.0)
+    """No colours beyond a chroma of .9."""
+    leakage: float = Field(default=0.0, ge=0.0)
+    """Nothing at the edge of the picture."""
 
 
 class Stage(Section):
     """One stage of optimisation against one prior."""
 
-    prior: str = Field(min_length=1)
-    """A diffusers pipeline: a local folder or a hub id."""
-    revision: str | None
+    prior: str = Field(default="priors/toybox-if", min_length=1)
+    """A diffusers pipeline: a local folder or a hub id (params/paper.yaml)."""
+    revision: str | None = None
     """A hub id's pinned commit."""
-    variant: str | None
+    variant: str | None = None
     """The weights' variant, such as fp16."""
-    dtype: Literal["auto", "float32", "float16", "bfloat16"]
-    """Arithmetic of the prior; auto is float32 on a CPU, else what the prior suggests."""
-    engine: Literal["torch", "openvino"]
-    """What runs the prior's UNet: openvino is for CPUs, and dtype then speaks of the UNet alone."""
-    iterations: int = Field(ge=0, le=1_000_000)
-    views: int = Field(ge=1, le=256)
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """auto: float32 on a CPU, else what the prior suggests; float32, float16, bfloat16."""
+    engine: Literal["torch", "openvino"] = "torch"
+    """torch, or openvino, which runs the UNet on a CPU in dtype (docs/running.md)."""
+    iterations: int = Field(default=900, ge=0, le=1_000_000)
+    """Steps; every `target_reuse`-th asks the prior."""
+    views: int = Field(default=2, ge=1, le=256)
     """Cameras a step."""
-    resolution: int = Field(ge=8, le=2048)
-    """Side of a render in pixels; what the prior was trained on."""
-    supersampling: int = Field(ge=1, le=8)
-    """Renders are made so many times larger along each side, then averaged."""
-    view_words: Literal["none", "four", "eight"]
-    """Vocabulary of view-dependent prompts."""
-    guidance_scale: float = Field(ge=1.0, le=1000.0)
+    resolution: int = Field(default=64, ge=8, le=2048)
+    """Side of a render in pixels: what the prior was trained on."""
+    supersampling: int = Field(default=1, ge=1, le=8)
+    """n: rendered n times larger along each side, then averaged."""
+    view_words: Literal["none", "four", "eight"] = "eight"
+    """none, four (front, side, back, overhead) or eight directions."""
+    guidance_scale: float = Field(default=5.0, ge=1.0, le=1000.0)
     """s in uncond + s (cond - uncond)."""
-    guidance_rescale: float = Fraction
-    guidance_interval: Pair
-    """Noise levels that are guided; at others the conditional prediction alone is asked for."""
-    weighting: Literal["sds", "uniform", "x0"]
-    """w(t), by name (distillation.l2_weight)."""
-    x0_limit: Literal["none", "clamp", "dynamic"]
-    """How a pixel prior's denoised image is kept within [-1, 1]."""
-    target_space: Literal["prior", "image"]
-    """Where render and target are compared (distillation/loss_space.py): the prior's space, or as images."""
-    target_steps: int = Field(ge=1, le=1000)
-    """1: the one-step denoised image (SDS). More: deterministic multi-step denoising."""
-    target_reuse: int = Field(ge=1)
-    """Steps for which views and target are kept (InstructNeRF2NeRF's dataset update)."""
-    annealing: Annealing
-    cameras: Cameras
-    anisotropic: bool
-    """False holds the three axes of every Gaussian equal, for comparison."""
-    background: Literal["random", "white", "grey", "black"]
-    learning_rates: LearningRates
-    adam_betas: Pair
-    density: Density
-    regularizers: Regularizers
+    guidance_rescale: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share by which the standard deviation is brought back to the conditional one."""
+    guidance_interval: Pair = (0.0, 1.0)
+    """Noise levels that are guided; elsewhere one call, not two."""
+    weighting: Literal["sds", "uniform", "x0"] = "x0"
+    """w(t): x0, sds or uniform (distillation/loss.py, l2_weight)."""
+    x0_limit: Literal["none", "clamp", "dynamic"] = "clamp"
+    """How x0_hat is kept within [-1, 1]: none, clamp or dynamic."""
+    target_space: Literal["prior", "image"] = "prior"
+    """Where render and target are compared: prior or image (distillation/loss_space.py)."""
+    target_steps: int = Field(default=1, ge=1, le=1000)
+    """1: the one-step denoised image (SDS); more: deterministic multi-step denoising."""
+    target_reuse: int = Field(default=3, ge=1)
+    """Steps for which views and target are kept: a render is cheap."""
+    annealing: Annealing = Annealing()
+    cameras: Cameras = Cameras()
+    anisotropic: bool = True
+    """false holds the three axes of every Gaussian equal, for comparison."""
+    background: Literal["random", "white", "grey", "black"] = "random"
+    """random, white, grey or black."""
+    learning_rates: LearningRates = LearningRates()
+    adam_betas: Pair = (0.9, 0.99)
+    """Decay of the first and the second moment."""
+    density: Density = Density()
+    regularizers: Regularizers = Regularizers()
 
     @model_validator(mode="after")
     def _ordered(self) -> "Stage":
@@ -198,63 +214,100 @@ class Stage(Section):
 class Checkpoint(Section):
     """How unfinished work is kept."""
 
-    every_seconds: float = Positive
+    every_seconds: float = Field(default=20.0, gt=0.0)
     """Seconds between two resume states."""
 
 
 class Debug(Section):
     """Pictures of what the prior makes of the renders (docs/debugger.md); they change no result."""
 
-    every: int = Field(ge=0, le=1_000_000)
+    every: int = Field(default=0, ge=0, le=1_000_000)
     """Steps between two records of a run; 0 records nothing."""
-    views: int = Field(ge=1, le=64)
+    views: int = Field(default=4, ge=1, le=64)
     """At most this many of a step's views; after a run, this many around the object."""
-    many_steps: int = Field(ge=0, le=1000)
+    many_steps: int = Field(default=10, ge=0, le=1000)
     """Steps of the many-step denoised image, each a call of the prior; 0 leaves it out."""
+
+
+LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are low and fall
+    prior="priors/toybox-sd",
+    iterations=300,
+    resolution=128,
+    guidance_scale=4.0,
+    x0_limit="none",
+    target_reuse=1,
+    annealing=Annealing(t_max=(0.6, 0.15), t_min=(0.02, 0.02)),
+    learning_rates=LearningRates(
+        means=(1.5e-3, 1.0e-4),
+        scales=(1.2e-2, 8.0e-4),
+        quats=(3.0e-3, 3.0e-4),
+        opacities=(3.0e-2, 2.0e-3),
+        colors=(3.0e-2, 2.0e-3),
+    ),
+    density=Density(start_count=16000, max_count=40000),
+    regularizers=Regularizers(scale_limit=0.1),
+)
+StageName = Literal["stage1", "stage2"]
+STAGES: tuple[StageName, ...] = ("stage1", "stage2")
 
 
 class Config(Section):
     """The whole of params.yaml."""
 
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
-    gaussians: Gaussians
-    stage1: Stage
-    stage2: Stage
-    checkpoint: Checkpoint
-    debug: Debug
-    turntable: Turntable
-    mesh: Mesh
-    evaluate: Evaluate
-    training: dict[str, Any]
-    """Training of the Toybox priors; toybox/training/settings.py gives its types."""
+    gaussians: Gaussians = Gaussians()
+    stage1: Stage = Stage()
+    """Geometry, from a pixel-space prior."""
+    stage2: Stage = LATENT_STAGE
+    """Colour and detail, from a latent-space prior: low and falling rates leave no fur."""
+    checkpoint: Checkpoint = Checkpoint()
+    debug: Debug = Debug()
+    turntable: Turntable = Turntable()
+    mesh: Mesh = Mesh()
+    evaluate: Evaluate = Evaluate()
+
+    def stage(self, name: StageName) -> Stage:
+        """The settings of a stage by its name."""
+        return self.stage1 if name == "stage1" else self.stage2
 
 
-def load_config(
-    params_file: Path | None = None, overrides: list[str] | None = None, quick: bool = False
-) -> Config:
-    """params.yaml, then the quick preset, then the user's file, then `a.b=c` overrides.
+def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> Config:
+    """The defaults, then files laid over them in their order, then `a.b=c` overrides.
 
     Raises:
         UserError: a file that is missing or no YAML mapping, an unknown key, a bad value.
     """
-    layers = [PARAMS, *([QUICK] if quick else []), *([Path(params_file)] if params_file else [])]
-    merged: dict[str, Any] = {}
+    return laid_over([read_mapping(file) for file in files], overrides, files[-1:])
+
+
+def laid_over(
+    layers: Sequence[dict[str, Any]], overrides: Sequence[str] = (), where: Sequence[Path] = ()
+) -> Config:
+    """The defaults, then mappings laid over them, then `a.b=c` overrides.
+
+    Args:
+        where: the file to name in an error that is of no single key.
+
+    Raises:
+        UserError: an unknown key or a bad value.
+    """
+    merged = Config().model_dump(mode="json")
     for layer in layers:
-        merged = _merge(merged, _read_mapping(layer))
-    return _validated(merged, overrides or [], layers[-1])
+        merged = _merge(merged, layer)
+    return _validated(merged, overrides, where)
 
 
-def with_overrides(config: Config, overrides: list[str]) -> Config:
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """The same settings with `a.b=c` overrides laid over them.
 
     Raises:
         UserError: an unknown key or a bad value.
     """
-    return _validated(config.model_dump(mode="json"), overrides, PARAMS)
+    return _validated(config.model_dump(mode="json"), overrides, ())
 
 
-def _validated(merged: dict[str, Any], overrides: list[str], where: Path) -> Config:
+def _validated(merged: dict[str, Any], overrides: Sequence[str], where: Sequence[Path]) -> Config:
     for override in overrides:
         merged = _merge(merged, _parse_override(override))
     try:
@@ -263,9 +316,14 @@ def _validated(merged: dict[str, Any], overrides: list[str], where: Path) -> Con
         raise UserError(_explain(error, where)) from None
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A params file's sections.
+
+    Raises:
+        UserError: it is missing, or no YAML mapping.
+    """
     try:
-        content = parse_yaml(read_whole(path, MOST_BYTES).decode("utf-8"))
+        content = parse_yaml(read_whole(path, MAX_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise UserError(f"params file {path} does not exist") from None
     except (OSError, ValueError) as error:
@@ -302,23 +360,24 @@ def _parse_override(override: str) -> dict[str, Any]:
     return nested
 
 
-def _explain(error: ValidationError, path: Path) -> str:
+def _explain(error: ValidationError, where: Sequence[Path]) -> str:
     """One line for the first thing wrong; says how many more there are."""
     first, *more = error.errors()
-    where = ".".join(str(part) for part in first["loc"])[:LONGEST_VALUE] or str(path)
+    key = ".".join(str(part) for part in first["loc"])[:MAX_VALUE_CHARS]
+    key = key or ", ".join(str(path) for path in where) or "settings"
     if first["type"] == "extra_forbidden":
         parent: Any = Config.model_fields
         for part in first["loc"][:-1]:
             parent = getattr(parent[str(part)].annotation, "model_fields", {})
-        text = f"unknown setting {where}; allowed here: {', '.join(parent)}"
+        text = f"unknown setting {key}; allowed here: {', '.join(parent)}"
     elif first["type"] == "missing":
-        text = f"setting {where} is missing"
+        text = f"setting {key} is missing"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        text = f"setting {where} is {_short(first['input'])}: {message[0].lower()}{message[1:]}"
+        text = f"setting {key} is {_short(first['input'])}: {message[0].lower()}{message[1:]}"
     return text + (f" (and {len(more)} more)" if more else "")
 
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."

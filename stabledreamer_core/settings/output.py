@@ -1,7 +1,6 @@
 """The settings of what comes out of a run: turntable, mesh and evaluation.
 
-`params.yaml` gives every value; nothing has a default here. The docstring under each field is its
-documentation.
+The docstring under a field is its documentation, and its comment in params.yaml (params_file.py).
 """
 
 from typing import Annotated, Literal
@@ -19,122 +18,126 @@ class _Section(BaseModel):
 class Turntable(_Section):
     """turntable.mp4 and preview.png."""
 
-    frames: int = Field(ge=1, le=3600)
+    frames: int = Field(default=120, ge=1, le=3600)
     """Frames of one full turn."""
 
-    fps: int = Field(ge=1, le=120)
+    fps: int = Field(default=30, ge=1, le=120)
     """Frames a second; a turn takes frames / fps seconds."""
 
-    resolution: int = Field(ge=32, le=2048, multiple_of=2)
+    resolution: int = Field(default=512, ge=32, le=2048, multiple_of=2)
     """Side of the square video in pixels; even, because H.264 stores colour at half resolution."""
 
-    elevation_deg: float = Field(gt=-90.0, lt=90.0)
+    elevation_deg: float = Field(default=15.0, gt=-90.0, lt=90.0)
     """How far above the horizon the camera circles."""
 
-    distance: float = Field(gt=1.0, le=100.0)
+    distance: float = Field(default=3.2, gt=1.0, le=100.0)
     """From the camera to the origin in world units; the toy fills the ball of radius 1."""
 
-    fov_deg: float = Field(gt=1.0, lt=120.0)
+    fov_deg: float = Field(default=40.0, gt=1.0, lt=120.0)
     """Field of view, the same across and up."""
 
-    background: Colour
+    background: Colour = (0.93, 0.93, 0.92)
     """Solid background, red, green and blue in [0, 1]."""
 
-    preview_resolution: int = Field(ge=32, le=1024)
+    preview_resolution: int = Field(default=256, ge=32, le=1024)
     """Side in pixels of each of the eight views in preview.png (four across, two down)."""
 
 
 class Mesh(_Section):
     """mesh.glb: a closed coloured surface around the Gaussians."""
 
-    views: int = Field(ge=8, le=512)
+    views: int = Field(default=96, ge=8, le=512)
     """Cameras, spread evenly over the sphere, whose depth maps are fused."""
 
-    view_resolution: int = Field(ge=32, le=1024)
+    view_resolution: int = Field(default=256, ge=32, le=1024)
     """Side of each depth map in pixels."""
 
-    resolution: int = Field(ge=16, le=512)
+    resolution: int = Field(default=128, ge=16, le=512)
     """Cells along each edge of the grid that holds the signed distance."""
 
-    min_alpha: float = Field(gt=0.0, lt=1.0)
+    min_alpha: float = Field(default=0.5, gt=0.0, lt=1.0)
     """A pixel at least this opaque sees the surface; a fainter one sees through."""
 
-    truncation: float = Field(ge=1.0, le=16.0)
+    truncation: float = Field(default=3.0, ge=1.0, le=16.0)
     """How far about a seen surface its depth map is believed, in grid cells."""
 
-    smoothing: int = Field(ge=0, le=200)
+    smoothing: int = Field(default=8, ge=0, le=200)
     """Taubin smoothing steps: takes off the grid's ripple without shrinking."""
 
-    faces: int = Field(ge=0)
+    faces: int = Field(default=40000, ge=0)
     """Simplify to about this many triangles; 0 keeps all of them."""
 
-    min_component: Unit
+    min_component: Unit = 0.02
     """Pieces with a smaller share of the largest piece's volume are floaters and dropped."""
 
-    texture: bool
+    texture: bool = False
     """Bake colours into an image with UV coordinates; otherwise each vertex has a colour."""
 
-    texture_resolution: int = Field(ge=64, le=4096)
+    texture_resolution: int = Field(default=1024, ge=64, le=4096)
     """Side of that image in pixels."""
 
 
 class ViewPrior(_Section):
     """How a prior is asked which side a render shows (metrics/view_classifier.py)."""
 
-    prior: str = Field(min_length=1)
+    prior: str = Field(default="priors/toybox-if", min_length=1)
     """A diffusers pipeline, pixel or latent: a local folder or a hub id."""
 
-    revision: str | None
+    revision: str | None = None
     """A hub id's pinned commit."""
 
-    variant: str | None
+    variant: str | None = None
     """The weights' variant, such as fp16."""
 
-    dtype: Literal["auto", "float32", "float16", "bfloat16"]
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Arithmetic of the prior; auto is float32 on a CPU, else what the prior suggests."""
 
-    view_words: Literal["four", "eight"]
+    view_words: Literal["four", "eight"] = "eight"
     """Vocabulary to choose from: what the prior knows. Overhead is left out."""
 
-    noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(min_length=1)
+    noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        default=(0.8, 0.9, 0.95), min_length=1
+    )
     """Timesteps at which the prior denoises, as fractions of its schedule."""
 
-    noises: int = Field(ge=1, le=100)
+    noises: int = Field(default=1, ge=1, le=100)
     """Noises for each view and noise level. Prior calls: 8 views x words x levels x noises."""
 
 
 class Evaluate(_Section):
     """The figures under `metrics` in run.json: most of them for Toybox prompts only."""
 
-    judge: str = Field(min_length=1)
+    judge: str = Field(default="priors/toybox-judge", min_length=1)
     """Folder of the judge network, from the current folder or the repository's root."""
 
-    resolution: int = Field(ge=32, le=512)
+    resolution: int = Field(default=128, ge=32, le=512)
     """Side in pixels of the images the judge sees."""
 
-    elevation_deg: float = Field(gt=-90.0, lt=90.0)
+    elevation_deg: float = Field(default=15.0, gt=-90.0, lt=90.0)
     """Elevation of all the judged views."""
 
-    backgrounds: tuple[Colour, ...] = Field(min_length=1)
+    backgrounds: tuple[Colour, ...] = Field(
+        default=((0.5, 0.5, 0.5), (0.93, 0.93, 0.92), (0.25, 0.3, 0.35)), min_length=1
+    )
     """Solid backgrounds; each view is judged on every one and the probabilities are averaged."""
 
-    front_views: int = Field(ge=8, le=360)
+    front_views: int = Field(default=24, ge=8, le=360)
     """Azimuths around the toy at which a second front (the multi-face problem) is looked for."""
 
-    surface_samples: int = Field(ge=100, le=1_000_000)
+    surface_samples: int = Field(default=20000, ge=100, le=1_000_000)
     """Points on each surface for the distances between them."""
 
-    f_score_threshold: float = Field(gt=0.0, le=1.0)
+    f_score_threshold: float = Field(default=0.02, gt=0.0, le=1.0)
     """What counts as near in the F-score, as a share of the true toy's longest side."""
 
-    retrieval_prompts: tuple[str, ...]
+    retrieval_prompts: tuple[str, ...] = ()
     """The prompts among which R-Precision looks for the asset's own; none: all of Toybox's."""
 
-    view_classifier: bool
+    view_classifier: bool = False
     """Ask a prior which side each view shows: a multi-face measure that needs no judge."""
 
-    view_prior: ViewPrior
+    view_prior: ViewPrior = ViewPrior()
     """Which prior that is, and how it is asked."""
 
-    clip: str | None
+    clip: str | None = None
     """CLIP weights for CLIP score and R-Precision: a folder, or a hub id in the local cache."""

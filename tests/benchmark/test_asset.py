@@ -42,8 +42,8 @@ def contents() -> dict[Path, bytes]:
 def test_twice_gives_the_same_bytes(settings):
     runs = []
     for _ in range(2):
-        stage(settings, 1, "bear", "tiny")
-        stage(settings, 2, "bear", "tiny")
+        stage(settings, "stage1", "bear", "tiny")
+        stage(settings, "stage2", "bear", "tiny")
         evaluate(settings, "bear", "tiny")
         runs.append(contents())
     assert runs[0] == runs[1]
@@ -58,7 +58,7 @@ def test_twice_gives_the_same_bytes(settings):
 
 
 def test_an_interrupted_stage_goes_on(settings, monkeypatch):
-    stage(settings, 1, "bear", "tiny")
+    stage(settings, "stage1", "bear", "tiny")
     undisturbed = contents()
     for path in undisturbed:
         path.unlink()
@@ -78,16 +78,16 @@ def test_an_interrupted_stage_goes_on(settings, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(benchmark_asset, "_keep_losses", keep_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            stage(settings, 1, "bear", "tiny")
+            stage(settings, "stage1", "bear", "tiny")
     assert list(WORK.rglob("state-*.safetensors"))
-    stage(settings, 1, "bear", "tiny")
+    stage(settings, "stage1", "bear", "tiny")
     assert contents() == undisturbed
 
 
 def test_a_stage_without_steps_leaves_the_grey_ball(settings):
     settings["recipes"]["tiny"]["stage1"]["iterations"] = 0
-    stage(settings, 1, "bear", "tiny")
-    stage(settings, 2, "bear", "tiny")
+    stage(settings, "stage1", "bear", "tiny")
+    stage(settings, "stage2", "bear", "tiny")
     evaluate(settings, "bear", "tiny")
     assert "stage1" not in json.loads((OUT / "metrics/bear-tiny.json").read_text())
     assert (OUT / "losses/bear-tiny-stage1.csv").read_text() == "progress,loss\n"

@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.benchmark_rows import read_settings
 from benchmarks.faces import by_category, paired_tests, strip_rows, table
 from benchmarks.recipe_search import result_name
-from stabledreamer_core.settings.config import load_config
+from stabledreamer.runtime.settings import load_config
 from toybox.captions import caption
 from toybox.catalogue import CATEGORIES, Toy
 from toybox.heldout import heldout_toys

@@ -9,7 +9,8 @@ import yaml
 from benchmarks.benchmark_asset import recipe_config as small_config
 from benchmarks.recipe_search import recipe_config
 from stabledreamer.runtime.root import ROOT
-from stabledreamer_core.settings.config import Config, Stage, load_config
+from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.settings.config import Config, Stage
 
 PEERS = sorted((ROOT / "recipes").glob("*.yaml"))
 SMALL = yaml.safe_load((ROOT / "benchmarks/benchmark.yaml").read_text())

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.prompts_file import heldout_prompts
 from stabledreamer.runtime.root import ROOT
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.heldout import heldout_combinations, is_heldout
+from toybox.prompts import heldout_prompts
 
 PUBLISHED = ("benchmarks/benchmark-gpu.yaml", "benchmarks/benchmark.yaml", "prompts/toybox.yaml")
 # On priors that no setting was searched with, and on every toy with a front, as few as they are.

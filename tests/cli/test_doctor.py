@@ -12,8 +12,9 @@ from stabledreamer.cli import doctor
 from stabledreamer.cli import doctor_machine as machine
 from stabledreamer.cli import doctor_project as project
 from stabledreamer.cli.doctor_problem import Problem
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import load_config, with_overrides
+from stabledreamer_core.settings.config import with_overrides
 
 TEXT = Namespace(json=False)
 JSON = Namespace(json=True)

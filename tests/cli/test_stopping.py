@@ -17,7 +17,7 @@ import contextlib, os, signal, sys, time, weakref
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest in the background ignores it
 from stabledreamer.cli import main, view
-from tasks import stopping
+from stabledreamer.runtime import stopping
 
 how, patience_s = getattr(signal, sys.argv.pop(1)), float(sys.argv.pop(1))
 if patience_s:
@@ -166,7 +166,7 @@ def test_a_signal_that_was_ignored_stays_ignored():
 
 IGNORING = """
 import signal
-from tasks import stopping
+from stabledreamer.runtime import stopping
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 with stopping.heeded(lambda: None):
     signal.raise_signal(signal.SIGINT)

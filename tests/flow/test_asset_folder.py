@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stabledreamer_core.errors import UserError
-from tasks.asset_folder import LONGEST_SLUG, OWNER, claimed, default_folder, slug
+from tasks.asset_folder import MAX_SLUG_CHARS, OWNER, default_folder, lock_asset, slug
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_slug_of_plain_prompts(prompt, expected):
 @given(st.text(min_size=1, max_size=400))
 def test_any_prompt_gives_a_safe_name(prompt):
     name = slug(prompt)
-    assert 0 < len(name) <= LONGEST_SLUG
+    assert 0 < len(name) <= MAX_SLUG_CHARS
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert not name.startswith("-")
 
@@ -43,30 +43,30 @@ def test_default_folder_names_the_seed():
 
 def test_a_folder_stays_its_prompts(tmp_path):
     out = tmp_path / "new" / "asset"
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         pass
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         pass
     for prompt, seed in (("a blue car", 0), ("a red bear", 1)):
         with pytest.raises(UserError, match="holds 'a red bear' with seed 0"):
-            with claimed(out, prompt, seed):
+            with lock_asset(out, prompt, seed):
                 pass
 
 
 def test_a_finished_asset_without_the_hidden_file_is_known_by_its_record(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"prompt": "a red bear", "seed": 0}))
-    with claimed(tmp_path, "a red bear", 0):
+    with lock_asset(tmp_path, "a red bear", 0):
         pass
     (tmp_path / OWNER).unlink()
     with pytest.raises(UserError, match="choose another --out"):
-        with claimed(tmp_path, "a red bear", 1):
+        with lock_asset(tmp_path, "a red bear", 1):
             pass
 
 
 def test_someone_elses_folder_is_refused(tmp_path):
     (tmp_path / "mesh.glb").write_text("precious")
     with pytest.raises(UserError, match="holds no asset of ours"):
-        with claimed(tmp_path, "a red bear", 0):
+        with lock_asset(tmp_path, "a red bear", 0):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["mesh.glb"]
 
@@ -74,7 +74,7 @@ def test_someone_elses_folder_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_torn_owner_file_in_an_empty_folder_is_replaced(tmp_path, content):
     (tmp_path / OWNER).write_text(content)
-    with claimed(tmp_path, "a red bear", 0):
+    with lock_asset(tmp_path, "a red bear", 0):
         assert json.loads((tmp_path / OWNER).read_text())["prompt"] == "a red bear"
 
 
@@ -82,12 +82,12 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UserError, match="choose"):
-            with claimed(out, "a red bear", 0):
+            with lock_asset(out, "a red bear", 0):
                 pass
 
 
 def _hold(out, ready, done):
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         ready.set()
         done.wait(30)
 
@@ -99,9 +99,9 @@ def test_two_runs_cannot_share_a_folder_and_a_killed_one_lets_go(tmp_path):
     other.start()
     assert ready.wait(30)
     with pytest.raises(UserError, match="another run is working"):
-        with claimed(tmp_path, "a red bear", 0):
+        with lock_asset(tmp_path, "a red bear", 0):
             pass
     other.kill()
     other.join()
-    with claimed(tmp_path, "a red bear", 0):
+    with lock_asset(tmp_path, "a red bear", 0):
         pass

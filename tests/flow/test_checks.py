@@ -28,7 +28,7 @@ def test_a_prompt_without_words_is_refused(prompt):
 
 def test_an_enormous_prompt_is_refused():
     assert "characters" in mistake(checks.clean_prompt, "bear " * 100_000)
-    assert checks.clean_prompt("a" * checks.LONGEST_PROMPT)
+    assert checks.clean_prompt("a" * checks.MAX_PROMPT_CHARS)
 
 
 def test_spaces_do_not_matter():

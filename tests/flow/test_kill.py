@@ -26,10 +26,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 module, name = importlib.import_module(sys.argv.pop(1)), sys.argv.pop(1)
 real = getattr(module, name)
 
-def losing(*arguments):
+def losing(*arguments, **places):
     with contextlib.suppress(BaseException):
         signal.raise_signal(getattr(signal, how))
-    return real(*arguments)
+    return real(*arguments, **places)
 
 how = sys.argv.pop(1)
 setattr(module, name, losing)

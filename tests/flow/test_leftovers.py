@@ -8,7 +8,7 @@ import pytest
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from tasks.asset_folder import claimed
+from tasks.asset_folder import lock_asset
 
 WRITTEN = (
     "run.json",
@@ -45,7 +45,7 @@ def _die_while_writing(path: Path) -> None:
 
 def test_every_file_that_a_killed_run_was_writing_is_removed(tmp_path):
     out = tmp_path / "asset"
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         pass
     before = {path for path in out.rglob("*") if path.is_file()}
     context = multiprocessing.get_context("fork")
@@ -55,29 +55,29 @@ def test_every_file_that_a_killed_run_was_writing_is_removed(tmp_path):
         process.join()
     left = {path for path in out.rglob("*") if path.is_file()} - before
     assert len(left) == len(WRITTEN)
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         assert {path for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_whole_files_and_foreign_ones_stay(tmp_path):
     out = tmp_path / "asset"
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         pass
     for name in (*WRITTEN, *FOREIGN):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(name)
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         assert {name for name in (*WRITTEN, *FOREIGN) if not (out / name).exists()} == set()
 
 
 def test_without_the_lock_nothing_is_removed(tmp_path):
     """What another run is writing at this moment looks just like it."""
     out = tmp_path / "asset"
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         with atomic_write(out / "mesh.glb") as temporary:
             temporary.write_text("whole")
             with pytest.raises(UserError, match="another run is working"):
-                with claimed(out, "a red bear", 0):
+                with lock_asset(out, "a red bear", 0):
                     pass
             assert temporary.exists()
     assert (out / "mesh.glb").read_text() == "whole"

@@ -1,8 +1,8 @@
 """Log lines hold what a stage was told, how fast it is and what it holds, as key=value."""
 
 import stabledreamer.runtime.log_lines as lines
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.optimization.loop import Progress
-from stabledreamer_core.settings.config import load_config
 
 
 def test_values_as_words():

@@ -44,9 +44,10 @@ def test_the_committed_prompts_are_the_rules_and_held_out():
     from toybox.captions import parse
     from toybox.catalogue import CATEGORIES
     from toybox.heldout import is_heldout
+    from toybox.prompts import toybox_yaml
 
     file = ROOT / "prompts" / "toybox.yaml"
-    assert file.read_text(encoding="utf-8") == prompts_file.toybox_yaml()
+    assert file.read_text(encoding="utf-8") == toybox_yaml()
     prompts, seeds = prompts_file.read_prompts(file)
     toys = [parse(prompt).toy for prompt in prompts]
     assert all(toy is not None and is_heldout(toy, "test") for toy in toys)

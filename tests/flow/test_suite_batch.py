@@ -82,27 +82,27 @@ def test_only_what_is_missing_is_optimised(single, params, make, monkeypatch):
     asked = []
     run_stages = suite_batch.run_stages
 
-    def watched(config, number, prompts, *arguments):
-        asked.append((number, prompts))
-        return run_stages(config, number, prompts, *arguments)
+    def watched(config, name, prompts, *arguments, **places):
+        asked.append((name, prompts))
+        return run_stages(config, name, prompts, *arguments, **places)
 
     monkeypatch.setattr(suite_batch, "run_stages", watched)
     file = write_prompts(single, [*PROMPTS, "a red hat of a bear"])
     options = {"params": str(params), "bars": False, "batch": 2}
     suite(file, str(single), **options)
-    assert asked == [(number, [PROMPTS[2], "a red hat of a bear"]) for number in (1, 2)]
+    assert asked == [(name, [PROMPTS[2], "a red hat of a bear"]) for name in ("stage1", "stage2")]
 
     asked.clear()
     (single / "a-red-hat-s0" / STAGE2).unlink()
     suite(file, str(single), **options)
-    assert asked == [(2, [PROMPTS[2]])]
+    assert asked == [("stage2", [PROMPTS[2]])]
     (single / "a-red-hat-s0" / "mesh.glb").unlink()
     summary = suite(file, str(single), **options)
     assert len(asked) == 1 and len(summary["assets"]) == 4
 
 
 def test_a_batch_that_fails_is_made_one_by_one(params, make, monkeypatch, tmp_path):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("no luck")
 
     monkeypatch.setattr(suite_batch, "run_stages", broken)
@@ -121,10 +121,10 @@ def test_a_damaged_result_of_a_batch_is_not_taken(params, prefect, tmp_path):
     ((left, note),) = [(path, path.with_suffix(".json")) for path in _finished(job.out, 1)]
     whole = left.read_bytes()
     left.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert lack(job).number == 1 and batches([one], settings, 2) == [[one]]
+    assert lack(job).name == "stage1" and batches([one], settings, 2) == [[one]]
     left.write_bytes(whole)
     note.write_text("{")
-    assert lack(job).number == 1
+    assert lack(job).name == "stage1"
 
 
 def _finished(out: Path, number: int) -> list[Path]:
@@ -158,10 +158,13 @@ def test_killed_in_both_stages_of_a_batch_it_ends_with_the_same_bits(
     monkeypatch.setattr(
         suite_batch,
         "run_stages",
-        lambda config, number, *rest: (asked.append(number), run_stages(config, number, *rest))[1],
+        lambda config, name, *rest, **places: (
+            asked.append(name),
+            run_stages(config, name, *rest, **places),
+        )[1],
     )
     suite(file, str(out), params=str(params), overrides=overrides, batch=2, bars=False)
-    assert asked == [2]
+    assert asked == ["stage2"]
 
     names = ("a-red-bear-s0", "a-blue-car-s0")
     again = [

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from flows.prompts_file import read_prompts
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.assets.mesh.read import read_glb
 from stabledreamer_core.errors import UserError
@@ -19,11 +20,10 @@ from stabledreamer_core.optimization.checkpoint import (
 )
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.scene.gaussians import init_ball, load_ply, save_ply
-from stabledreamer_core.settings.config import load_config
 from stabledreamer_core.settings.yaml_text import parse_yaml
 from stabledreamer_core.tensor_files import save_tensors
 from tasks import run_record
-from tasks.asset_folder import check_owner, claimed
+from tasks.asset_folder import check_owner, lock_asset
 
 LEVELS = "".join(f"l{n + 1}: &l{n + 1} [{', '.join([f'*l{n}'] * 9)}]\n" for n in range(12))
 BOMB = "l0: &l0 [x, x]\n" + LEVELS
@@ -103,7 +103,7 @@ def test_a_record_without_end(tmp_path: Path) -> None:
 def test_an_asset_with_a_link_out_of_it(name: str, tmp_path: Path) -> None:
     out, beside = tmp_path / "asset", tmp_path / "beside"
     out.mkdir()
-    with claimed(out, "a red bear", 0):
+    with lock_asset(out, "a red bear", 0):
         pass
     (out / name).unlink(missing_ok=True)
     (out / name).symlink_to(beside)

@@ -2,12 +2,12 @@
 
 import torch
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.scene.cameras import orbit
 from stabledreamer_core.scene.density import GradientGrowth, relocate_dead, split_largest
 from stabledreamer_core.scene.gaussians import KEYS, activate, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import load_config
 
 
 def trained_ball(count: int) -> tuple[torch.nn.ParameterDict, dict[str, torch.optim.Adam]]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.memory import in_smaller_parts
+from stabledreamer_core.memory import halve_on_oom
 
 
 def worker(limit: int, tried: list[int]):
@@ -23,16 +23,16 @@ def worker(limit: int, tried: list[int]):
 def test_halves_until_it_fits() -> None:
     tried: list[int] = []
     with pytest.warns(UserWarning, match="at most 3 pictures"):
-        assert in_smaller_parts(worker(3, tried), 10, "pictures") == (45, 3)
+        assert halve_on_oom(worker(3, tried), 10, "pictures") == (45, 3)
     assert tried == [10, 5, 3]
 
 
 def test_what_fits_is_done_at_once() -> None:
     tried: list[int] = []
-    assert in_smaller_parts(worker(10, tried), 10, "pictures") == (45, 10)
+    assert halve_on_oom(worker(10, tried), 10, "pictures") == (45, 10)
     assert tried == [10]
 
 
 def test_one_that_does_not_fit_is_a_clear_error() -> None:
     with pytest.warns(UserWarning), pytest.raises(UserError, match="one of the pictures"):
-        in_smaller_parts(worker(0, []), 4, "pictures")
+        halve_on_oom(worker(0, []), 4, "pictures")

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from benchmarks import nerf_baseline
 from benchmarks.nerf_field import RadianceField, rays, render
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.scene.cameras import Views, orbit
 from stabledreamer_core.scene.gaussians import init_ball, save_ply
 from stabledreamer_core.scene.rendering import drawable, render_chunks
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import load_config
 
 VIEWS = orbit(torch.tensor([0.0, 130.0]), torch.tensor([0.0, 40.0]), 3.2, 40.0, 33)
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.scene.gaussians import KEYS, Splats, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage, load_config
+from stabledreamer_core.settings.config import Stage
 
 CPU = torch.device("cpu")
 

@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.loss import l2_loss
-from stabledreamer_core.distillation.loss_space import asked_about, comparable, compared
+from stabledreamer_core.distillation.loss_space import (
+    target_in_loss_space,
+    to_loss_space,
+    to_prior_space,
+)
 from stabledreamer_core.priors import Prior, load_prior
-from stabledreamer_core.settings.config import Stage, load_config
+from stabledreamer_core.settings.config import Stage
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +34,17 @@ def test_a_pixel_priors_own_space_is_that_of_images(tiny_if: Path) -> None:
     prior = load_prior(str(tiny_if))
     images, x0_hat = pictures(prior, 0), 2 * pictures(prior, 1) - 1
     own, image = stage_in("prior"), stage_in("image")
-    x = compared(own, prior, images)
-    assert torch.equal(x, compared(image, prior, images))
-    z = asked_about(image, prior, images, x)
-    assert torch.equal(z, asked_about(own, prior, images, x))
-    assert torch.equal(comparable(own, prior, images, z, x0_hat), x0_hat)
-    assert torch.equal(comparable(image, prior, images, z, x0_hat), x0_hat)
+    x = to_loss_space(own, prior, images)
+    assert torch.equal(x, to_loss_space(image, prior, images))
+    z = to_prior_space(image, prior, images, x)
+    assert torch.equal(z, to_prior_space(own, prior, images, x))
+    assert torch.equal(target_in_loss_space(own, prior, images, z, x0_hat), x0_hat)
+    assert torch.equal(target_in_loss_space(image, prior, images, z, x0_hat), x0_hat)
 
 
 def test_the_prior_is_asked_about_latents_either_way(latent: Prior) -> None:
     images = pictures(latent, 2)
-    z = asked_about(stage_in("image"), latent, images, images)
+    z = to_prior_space(stage_in("image"), latent, images, images)
     assert z.shape[1:] == latent.sample_shape and not z.requires_grad
     assert torch.equal(z, latent.encode(images).detach())
 
@@ -48,10 +53,10 @@ def test_a_prior_that_agrees_pulls_nowhere(latent: Prior) -> None:
     images = pictures(latent, 3)
     z = latent.encode(images).detach()
     stage = stage_in("image")
-    target = comparable(stage, latent, images, z, z)
+    target = target_in_loss_space(stage, latent, images, z, z)
     # An autoencoder that is not perfect is no reason to move.
     assert (latent.decode(z) - images).abs().max() > 0.01
-    torch.testing.assert_close(target, compared(stage, latent, images), atol=1e-6, rtol=0)
+    torch.testing.assert_close(target, to_loss_space(stage, latent, images), atol=1e-6, rtol=0)
 
 
 def test_the_gradient_is_the_decoded_difference_and_passes_no_network(latent: Prior) -> None:
@@ -59,8 +64,11 @@ def test_the_gradient_is_the_decoded_difference_and_passes_no_network(latent: Pr
     z = latent.encode(images).detach()
     x0_hat = z + 0.3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(5))
     stage = stage_in("image")
-    target, weight = comparable(stage, latent, images, z, x0_hat), torch.tensor([0.5, 2.0])
-    loss = l2_loss(compared(stage, latent, images), target, weight).sum()
+    target, weight = (
+        target_in_loss_space(stage, latent, images, z, x0_hat),
+        torch.tensor([0.5, 2.0]),
+    )
+    loss = l2_loss(to_loss_space(stage, latent, images), target, weight).sum()
     (gradient,) = torch.autograd.grad(loss, images)
     decoded = latent.decode(z) - latent.decode(x0_hat)
     expected = 4.0 * weight[:, None, None, None] * decoded  # x = 2 images - 1, twice

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from stabledreamer.cli.main import main
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import save_checkpoint
 from stabledreamer_core.scene.gaussians import init_ball
-from stabledreamer_core.settings.config import load_config
 from toybox.catalogue import Toy
 from toybox.metrics.evaluate import NAMES, evaluate, evaluate_views
 from toybox.metrics.pictures import true_camera
@@ -80,7 +80,7 @@ import sys
 for name in ("open3d", "trimesh", "scipy", "skimage", "xatlas"):
     sys.modules[name] = None
 import torch
-from stabledreamer_core.settings.config import load_config
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.scene.gaussians import init_ball
 from toybox.metrics.evaluate import evaluate
 ball = init_ball(50, 0.5, 0.1, 0.8, torch.Generator().manual_seed(0))

@@ -7,9 +7,9 @@ import pytest
 import torch
 import trimesh
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.metrics.surfaces import chamfer
 from stabledreamer_core.scene.gaussians import Splats
-from stabledreamer_core.settings.config import load_config
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.geometry import solid

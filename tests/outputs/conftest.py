@@ -7,7 +7,7 @@ import pytest
 import torch
 import trimesh
 
-from stabledreamer_core.settings.config import load_config
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.scene.gaussians import Splats
 
 CPU = torch.device("cpu")

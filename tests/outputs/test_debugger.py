@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stabledreamer_core.settings.config import Stage, load_config
+from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.debugger.record import difference, is_due, pictures, recorder, spread
 from stabledreamer_core.debugger.probe import probe
 from stabledreamer_core.debugger.files import read_records
@@ -107,7 +108,7 @@ def test_the_difference_is_the_gradient_up_to_the_stated_factor(weighting: str) 
 def test_recorded_pictures_are_what_was_optimised(tmp_path: Path) -> None:
     asked: list[Tensor] = []
     stage = stage_of()
-    record = recorder(settings(many_steps=2), stage, tmp_path, 1, "k")
+    record = recorder(settings(many_steps=2), stage, tmp_path, "stage1", "k")
     seen: list[dict[str, Any]] = []
 
     def observe(now: dict[str, Any]) -> None:
@@ -138,23 +139,23 @@ def test_recorded_pictures_are_what_was_optimised(tmp_path: Path) -> None:
 
 def test_a_stage_with_a_several_step_target_shows_that_one(tmp_path: Path) -> None:
     stage = stage_of(iterations=1, target_steps=4)
-    run(stage, observe=recorder(settings(many_steps=9), stage, tmp_path, 2, "k"))
+    run(stage, observe=recorder(settings(many_steps=9), stage, tmp_path, "stage2", "k"))
     (record,) = read_records(tmp_path / "debug/stage2", "step-*")
     assert record.columns == ("render", "noised", "one step", "4 steps", "difference")
 
 
 def test_recording_changes_no_bit_and_nothing_is_written_when_off(tmp_path: Path) -> None:
     plain, losses = run(stage_of())
-    on = recorder(settings(many_steps=3), stage_of(), tmp_path / "on", 1, "k")
+    on = recorder(settings(many_steps=3), stage_of(), tmp_path / "on", "stage1", "k")
     watched, curve = run(stage_of(), observe=on)
     assert curve == losses and all(torch.equal(plain[key], watched[key]) for key in KEYS)
-    assert recorder(settings(every=0), stage_of(), tmp_path / "off", 1, "k") is None
+    assert recorder(settings(every=0), stage_of(), tmp_path / "off", "stage1", "k") is None
     assert not (tmp_path / "off").exists()
 
 
 def test_a_resumed_run_keeps_its_records_and_ends_with_the_same(tmp_path: Path) -> None:
     stage = stage_of(target_reuse=2)
-    run(stage, observe=recorder(settings(), stage, tmp_path / "whole", 1, "k"))
+    run(stage, observe=recorder(settings(), stage, tmp_path / "whole", "stage1", "k"))
     states: dict[int, Any] = {}
 
     class Killed(Exception):
@@ -167,11 +168,11 @@ def test_a_resumed_run_keeps_its_records_and_ends_with_the_same(tmp_path: Path) 
 
     folder = tmp_path / "cut/debug/stage1"
     with pytest.raises(Killed):
-        observe = recorder(settings(), stage, tmp_path / "cut", 1, "k")
+        observe = recorder(settings(), stage, tmp_path / "cut", "stage1", "k")
         run(stage, observe=observe, save=save, save_every_seconds=-1.0)
     before = {path.name: path.stat().st_ino for path in folder.iterdir()}
     assert len(before) == 8  # steps 0, 2, 4 and 6
-    again = recorder(settings(), stage, tmp_path / "cut", 1, "k")
+    again = recorder(settings(), stage, tmp_path / "cut", "stage1", "k")
     run(stage, observe=again, resume=(5, states[5]))  # an older state: step 6 is done twice
     for name in ("step-000000.png", "step-000004.json"):
         assert (folder / name).stat().st_ino == before[name]
@@ -181,12 +182,12 @@ def test_a_resumed_run_keeps_its_records_and_ends_with_the_same(tmp_path: Path) 
 
 def test_records_of_other_settings_are_removed_when_the_stage_starts(tmp_path: Path) -> None:
     stage = stage_of(iterations=4, target_reuse=1)
-    run(stage, observe=recorder(settings(), stage, tmp_path, 1, "old"))
+    run(stage, observe=recorder(settings(), stage, tmp_path, "stage1", "old"))
     folder = tmp_path / "debug/stage1"
     assert len(read_records(folder, "step-*", "old")) == 4
-    recorder(settings(every=0), stage, tmp_path, 1, "old")
+    recorder(settings(every=0), stage, tmp_path, "stage1", "old")
     assert len(read_records(folder, "step-*", "old")) == 4
-    recorder(settings(every=0), stage, tmp_path, 1, "new")
+    recorder(settings(every=0), stage, tmp_path, "stage1", "new")
     assert not list(folder.iterdir())
 
 
@@ -209,7 +210,7 @@ def test_views_are_spread_evenly() -> None:
 
 def test_a_record_without_both_files_whole_is_none(tmp_path: Path) -> None:
     stage = stage_of(target_reuse=1, iterations=5)
-    run(stage, observe=recorder(settings(), stage, tmp_path, 1, "k"))
+    run(stage, observe=recorder(settings(), stage, tmp_path, "stage1", "k"))
     folder = tmp_path / "debug/stage1"
     (folder / "step-000000.png").unlink()
     (folder / "step-000001.json").write_text("{")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.priors import load_prior
-from stabledreamer_core.settings.config import load_config
 
 
 @pytest.mark.parametrize(("stage", "space"), [("stage1", "pixel"), ("stage2", "latent")])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors import Prior, load_prior, openvino_unet
-from stabledreamer_core.settings.config import load_config
 from tasks import checks
 from tasks.keys import step_key
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.priors.source import COMMIT, HUB_ID
-from stabledreamer_core.settings.config import load_config
 
 PAPER = Path(__file__).parents[2] / "params/paper.yaml"
 

@@ -7,11 +7,11 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.denoise import multi_step, sample
 from stabledreamer_core.distillation.loss import guided_eps, one_step_denoised
 from stabledreamer_core.optimization.loop import denoise
 from stabledreamer_core.priors import load_prior
-from stabledreamer_core.settings.config import load_config
 
 
 def diffusers_ddim(prior, x, last, steps, cond, uncond, scale, clip):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from toybox.training.settings import Training, load_training
+from toybox.training.settings import SETTINGS, Training, load_training
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -33,4 +33,4 @@ TINY = [
 
 @pytest.fixture(scope="session")
 def tiny() -> Training:
-    return load_training(ROOT / "params.yaml", TINY)
+    return load_training(SETTINGS, TINY)

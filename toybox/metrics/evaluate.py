@@ -170,10 +170,16 @@ def _classified(
     """What the prior itself takes the eight views for, on the first background."""
     from stabledreamer_core.metrics import view_classifier as views
     from stabledreamer_core.priors import load_prior
+    from toybox.judge import ROOT
 
     asks = settings.view_prior
     prior = load_prior(
-        asks.prior, revision=asks.revision, variant=asks.variant, dtype=asks.dtype, device=device
+        asks.prior,
+        revision=asks.revision,
+        variant=asks.variant,
+        dtype=asks.dtype,
+        device=device,
+        base=ROOT,
     )
     images = camera(eight_azimuths(), prior.resolution).on(settings.backgrounds[0])
     best = views.classify_sides(
@@ -196,7 +202,8 @@ def _clipped(
 ) -> Figures:
     """What CLIP says of the eight views, on the first background."""
     from stabledreamer_core.metrics.clip import clip_figures, load_clip
+    from toybox.judge import ROOT
 
-    clip = load_clip(source, device)
+    clip = load_clip(source, device, ROOT)
     images = camera(eight_azimuths(), clip.resolution).on(settings.backgrounds[0])
     return clip_figures(clip, images, prompt, rivals(prompt, settings.retrieval_prompts))

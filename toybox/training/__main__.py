@@ -50,9 +50,9 @@ def _train(options: argparse.Namespace, started: float) -> None:
     keep_compiled(work)
     from toybox.training.loop import Slice, end_processes, start_processes
     from toybox.training.parts import FOLDERS, TRAINERS
-    from toybox.training.settings import load_training
+    from toybox.training.settings import SETTINGS, load_training
 
-    settings = load_training(options.params, options.set)
+    settings = load_training(options.params or SETTINGS, options.set)
     device = pick_device(options.device)
     start_processes(device)
     slice_ = Slice(
@@ -70,9 +70,9 @@ def _train(options: argparse.Namespace, started: float) -> None:
 def _samples(options: argparse.Namespace) -> None:
     from toybox.training.device import pick_device
     from toybox.training.parts import score
-    from toybox.training.settings import load_training
+    from toybox.training.settings import SETTINGS, load_training
 
-    settings = load_training(options.params, options.set)
+    settings = load_training(options.params or SETTINGS, options.set)
     for what in options.what.split(","):
         score(what, settings, options.out, options.images, pick_device(options.device))
 
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("part", choices=[*PARTS, "samples", "pack", "unpack"])
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--params", type=Path, help="default: settings.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("priors"), help="where the priors go")
     parser.add_argument(

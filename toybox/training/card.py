@@ -90,7 +90,7 @@ plain backgrounds. {len(heldout_combinations())} combinations of category, colou
 
 ## Recipe
 
-{RECIPES[name]} Every setting is in `params.yaml`, section `training`.
+{RECIPES[name]} Every setting is in `toybox/training/settings.yaml`.
 
 {_training(figures.get("training", {}))}
 

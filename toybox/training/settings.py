@@ -1,4 +1,4 @@
-"""Settings of the priors' training: the section `training` of params.yaml, typed and frozen."""
+"""Settings of the priors' training: the section `training` of settings.yaml, typed and frozen."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from stabledreamer_core.errors import UserError
 
 Fraction = Field(ge=0.0, le=1.0)
 Count = Field(ge=1)
+SETTINGS = Path(__file__).with_name("settings.yaml")  # every value
 
 
 class Section(BaseModel):
@@ -224,7 +225,7 @@ def load_training(params_file: Path, overrides: list[str] | None = None) -> Trai
 
 
 def parse_training(section: dict[str, Any], overrides: list[str] | None = None) -> Training:
-    """A plain dict (params.yaml's section `training`) as typed settings.
+    """A plain dict (the section `training`) as typed settings.
 
     Raises:
         UserError: an unknown key, a missing one, or a value of the wrong kind; names the key.

@@ -14,7 +14,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
 
 TYPES = {5123: "<u2", 5125: "<u4", 5126: "<f4"}
-MOST_BYTES = 2**30
+MAX_BYTES = 2**30
 WIDEST = 8192  # pixels of a texture
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
@@ -28,7 +28,7 @@ def read_glb(path: Path) -> Surface | None:
         UserError: the file is missing, damaged, or not one of ours.
     """
     try:
-        data = read_whole(path, MOST_BYTES)
+        data = read_whole(path, MAX_BYTES)
         length = struct.unpack_from("<I", data, 12)[0]
         tree = json.loads(data[20 : 20 + length])
         if not tree.get("meshes"):
