@@ -12,6 +12,7 @@ import warnings
 from typing import Any, NoReturn
 
 from stabledreamer.cli.program import command
+from stabledreamer.runtime import prefect_home as prefect_home  # before Prefect
 from stabledreamer.runtime import stopping
 from stabledreamer_core.errors import UserError
 
