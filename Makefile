@@ -9,52 +9,67 @@ PROMPT ?= a red bear wearing a top hat
 export PROMPT
 ARGS ?=
 # The first Python that fits; PYTHON=/path/to/python overrides.
-PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
-# An extra package index for torch, such as PyTorch's own CPU index; empty means pip's default.
+# An extra package index for torch, such as PyTorch's own CPU index; empty means the default.
 TORCH_INDEX ?=
 
-PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+# What pip is told by its environment, in the variables that uv reads; uv's own come first.
+AS_PIP := UV_FIND_LINKS="$${UV_FIND_LINKS-$$(echo $$PIP_FIND_LINKS | tr ' ' ,)}" \
+	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX-$$PIP_INDEX_URL}" \
+	UV_INDEX="$${UV_INDEX-$$PIP_EXTRA_INDEX_URL}" \
+	UV_NO_INDEX="$${UV_NO_INDEX-$$PIP_NO_INDEX}" \
+	SSL_CERT_FILE="$${SSL_CERT_FILE-$$PIP_CERT}"
+# $(call install,what): by uv, which is several times faster; by pip where uv does not manage.
+install = { test -x "$(UV)" && $(AS_PIP) "$(UV)" pip install -q --python $(BIN)/python \
+	--index-strategy unsafe-best-match -c constraints.txt $(1); } || \
+	{ echo "with pip, which takes longer"; $(PIP) install -c constraints.txt $(1); }
 
 .PHONY: dream test bench serve stop lint venv clean
 .DEFAULT_GOAL := dream
 
 dream: $(INSTALLED)
-	@.venv/bin/stabledreamer dream $(ARGS) -- "$$PROMPT"
+	@$(BIN)/stabledreamer dream $(ARGS) -- "$$PROMPT"
 
 test: $(INSTALLED)
-	.venv/bin/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(INSTALLED)
-	.venv/bin/dvc repro $(ARGS)
+	$(BIN)/dvc repro $(ARGS)
 
 serve: $(INSTALLED)
-	@.venv/bin/stabledreamer serve $(ARGS)
+	@$(BIN)/stabledreamer serve $(ARGS)
 
 stop:
-	@test ! -x .venv/bin/stabledreamer || .venv/bin/stabledreamer stop
+	@test ! -x $(BIN)/stabledreamer || $(BIN)/stabledreamer stop
 
 lint: $(INSTALLED)
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports --no-cache
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 venv: $(INSTALLED)
 
 # The stamp is as new as the two files that say what is installed, so nothing is installed twice.
 $(INSTALLED): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "StableDreamer needs Python 3.11 or 3.12; found $$(python3 --version 2>&1)." \
-		"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; fi
-	@echo "Installing into .venv: about 3 GB and a few minutes, once."
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@echo "1/2 torch"
-	@$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
-	@echo "2/2 everything else"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+		echo "StableDreamer needs Python 3.11 to 3.14; found $$(python3 --version 2>&1)." \
+		"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 2; fi
+	@echo "Installing into .venv: about 3 GB, once."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@test -x "$(UV)" || $(PIP) install -c constraints.txt uv 2>/dev/null || true
+	@echo "1/3 torch"
+	@$(call install,$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch)
+	@echo "2/3 everything else"
+	@$(call install,-e '.[dev]')
+	@echo "3/3 compiling the CPU's kernels: half a minute"
+	@$(BIN)/python -W ignore -m stabledreamer.runtime.warm_up
 	@touch $@
 
 clean:

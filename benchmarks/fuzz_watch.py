@@ -5,7 +5,6 @@ a pickle names, whoever does it, so an escape is noticed even where nothing is r
 """
 
 import os
-import resource
 import signal
 import sys
 import time
@@ -70,6 +69,8 @@ def watch(call: Callable[[], object], allowed: Path) -> Outcome:
 
 @contextmanager
 def _limits() -> Iterator[None]:
+    import resource  # there is none on Windows
+
     def ring(signum: int, frame: object) -> None:
         raise Hung(f"more than {LIMIT_S} s")
 

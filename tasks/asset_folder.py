@@ -1,6 +1,5 @@
 """The folder of one asset: its name, whose it is, and who works in it."""
 
-import fcntl
 import hashlib
 import json
 import re
@@ -10,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
@@ -19,6 +19,7 @@ from tasks import run_record
 from tasks.leftovers import remove_leftovers
 
 OWNER = ".prompt.json"
+LOCK = ".lock"
 MAX_SLUG_CHARS = 60
 
 
@@ -64,18 +65,21 @@ def lock_asset(out: Path, prompt: str, seed: int) -> Iterator[None]:
         UserError: it cannot be written, holds something else, or another run works in it.
     """
     check_owner(out, prompt, seed)
-    owner = out / OWNER
+    lock = FileLock(out / LOCK, timeout=0, thread_local=False)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = open(owner, "a+", encoding="utf-8")
+        held = lock.acquire()  # until the block ends or the process dies, however it dies
+    except Timeout:
+        raise UserError(f"another run is working in {out}; wait for it, or choose --out") from None
     except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    with file:
-        _lock(file, out)
+        raise _unwritable(out, error) from None
+    with held:
         if _owner(out) is None:  # new, or torn by a kill
-            file.truncate(0)
-            file.write(json.dumps({"prompt": prompt, "seed": seed}))
-            file.flush()
+            owner = json.dumps({"prompt": prompt, "seed": seed})
+            try:
+                (out / OWNER).write_text(owner, encoding="utf-8")
+            except OSError as error:
+                raise _unwritable(out, error) from None
         remove_leftovers(out)
         yield
 
@@ -91,7 +95,7 @@ def check_owner(out: Path, prompt: str, seed: int) -> None:
     if not out.is_dir():
         raise UserError(f"--out {out} is a file; choose a folder")
     try:
-        empty = not any(path.name != OWNER for path in out.iterdir())
+        empty = not any(path.name not in (OWNER, LOCK) for path in out.iterdir())
     except OSError as error:
         raise UserError(f"cannot read {out}: {error.strerror}; choose another --out") from None
     _check_links(out)
@@ -127,9 +131,5 @@ def _owner(out: Path) -> dict[str, object] | None:
     return owner if isinstance(owner, dict) else None
 
 
-def _lock(file: IO[str], out: Path) -> None:
-    """Held until the file is closed or the process dies, however it dies."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"another run is working in {out}; wait for it, or choose --out") from None
+def _unwritable(out: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {out}: {error.strerror or error}; choose another --out")

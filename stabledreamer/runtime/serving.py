@@ -6,7 +6,6 @@ a log there: `server` (API and page), `pages` (outputs/ over HTTP, for the links
 are given in their environment, never in a command line: that anyone on the machine can read.
 """
 
-import fcntl
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from stabledreamer.runtime import prefect_api
 from stabledreamer.runtime.pages import PAGES
@@ -252,11 +252,10 @@ def _alone() -> Iterator[None]:
     try:
         folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         folder().chmod(0o700)
-        lock = open(folder() / "lock", "w")
+        held = FileLock(folder() / "lock").acquire()
     except OSError as error:
         raise UserError(
             f"cannot write to {folder()}: {error.strerror}; set PREFECT_HOME to another folder"
         ) from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held:
         yield
