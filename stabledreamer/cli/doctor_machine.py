@@ -16,10 +16,10 @@ CGROUP = Path("/sys/fs/cgroup")
 
 def python() -> str:
     """Its version is one that all packages have wheels for."""
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
         raise Problem(
-            f"Python {platform.python_version()}; 3.11 or 3.12 is needed",
-            "rm -rf .venv && make venv PYTHON=/path/to/python3.12",
+            f"Python {platform.python_version()}; 3.11 to 3.14 is needed",
+            "rm -rf .venv && make venv PYTHON=/path/to/python3.13",
         )
     return f"{platform.python_version()} on {platform.machine()}"
 

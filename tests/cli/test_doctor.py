@@ -170,7 +170,7 @@ def taken_port(patch):
 @pytest.mark.parametrize(
     ("bad", "says", "remedy"),
     [
-        (bad_python, "3.11 or 3.12", "make venv PYTHON="),
+        (bad_python, "3.11 to 3.14", "make venv PYTHON="),
         (useless_gpu, "NVIDIA", "install the wheel"),
         (too_many_threads, "64 threads", "OMP_NUM_THREADS=2"),
         (no_memory, "0.2 GB", "end other programs"),

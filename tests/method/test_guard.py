@@ -16,16 +16,8 @@ from tests.method.test_optimize import known_prior, small_stage
 
 
 def run(prior: Any, iterations: int = 120, **changes: Any) -> Any:
-    embeddings = torch.zeros(1, 9, 4, 8)
-    (splats,), losses = optimize(
-        small_stage(iterations=iterations, target_reuse=1, **changes),
-        [init_ball(60, 0.5, 0.1, 0.3, generator("guard"))],
-        prior,
-        embeddings,
-        embeddings[0, :1],
-        seeds=[3],
-        name="stage1",
-        device=torch.device("cpu"),
+    (splats,), losses = optimize_saving(
+        small_stage(iterations=iterations, target_reuse=1, **changes), prior, None
     )
     return splats, losses[:, 0]
 
@@ -120,9 +112,9 @@ def test_a_fault_after_a_resume_goes_back_to_the_resumed_state(tmp_path: Path) -
     assert calls[0] == 41 + 3
 
 
-def optimize_saving(stage: Any, prior: Any, save: Any, resume: Any = None) -> None:
+def optimize_saving(stage: Any, prior: Any, save: Any, resume: Any = None) -> Any:
     embeddings = torch.zeros(1, 9, 4, 8)
-    optimize(
+    return optimize(
         stage,
         [init_ball(60, 0.5, 0.1, 0.3, generator("guard"))],
         prior,
