@@ -7,8 +7,8 @@ to three times before it may end. Exit code 1 if anything differs; --out keeps a
 
 A moment is a step and a share of the time that the step took undisturbed. Three of five lie in the
 stages, where the time goes; the others in other steps, which are so short that moments drawn from
-the whole run would miss them. A folder has its own memory of finished steps, so that nothing is
-kept but what its own runs made; Prefect's database is one for all and bears the marks of all kills.
+the whole run would miss them. What is done stands in the folder itself, so that nothing is kept
+but what its own runs made; Prefect's database is one for all and bears the marks of all kills.
 """
 
 import argparse
@@ -83,7 +83,6 @@ class Dream(AbstractContextManager["Dream"]):
         self.log = self.out.with_name(f"run-{run}.log")
         environment = {"OMP_NUM_THREADS": "1", **os.environ}  # the bits depend on their number
         environment["PREFECT_HOME"] = str(trial.folder / "prefect")
-        environment["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(self.out.with_name("finished"))
         self.process = subprocess.Popen(
             [*trial.command, "--out", str(self.out)],
             stdout=self.log.open("wb"),

@@ -4,6 +4,7 @@ import json
 import statistics
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from prefect import flow, task
 
 from flows import history
 from flows.contact_sheet import write_contact_sheet
-from flows.dream import dream
+from flows.dream import finished, make, make_asset
 from flows.prompts_file import read_prompts
-from flows.suite_batch import WORK, Wanted, batches, check_batch, optimize_batch
+from flows.suite_batch import WORK, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
 from stabledreamer.runtime import stopping
@@ -21,21 +22,28 @@ from stabledreamer.runtime.ray_gpus import Kind
 from stabledreamer.runtime.runners import Result, Runner, Submit, check_runner, started
 from stabledreamer_core.files import atomic_write
 from tasks.asset_folder import slugs
+from tasks.checks import prepare
+from tasks.job import Request
 
 Outcome = dict[str, Any]
 
 
 @task(
     name="asset",
-    task_run_name="{prompt}-s{seed}",
+    task_run_name="{request.prompt}-s{request.seed}",
     retries=RETRIES,
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=worth_retrying,
 )
-def asset(prompt: str, seed: int, out: str, settings: dict[str, Any]) -> Outcome:
-    """One asset of a suite."""
+def asset(request: Request, told: bool) -> Outcome:
+    """One asset of a suite.
+
+    Args:
+        told: whether its steps are tasks of a run of its own; else Prefect hears of this one alone.
+    """
     with server_errors():
-        record = dream(prompt, seed, out=out, **settings)
+        job = prepare(request)
+        record = finished(job) or (make_asset(job) if told else make(job, told=False))
     return {key: record[key] for key in ("stages", "metrics", "config_hash")}
 
 
@@ -72,17 +80,18 @@ def suite(
     check_runner(runner, workers, batch, ray_address)
     prompts, own_seeds = read_prompts(Path(file))
     folder = Path(out).absolute()  # Ray's workers have folders of their own
-    wanted = _wanted(prompts, seeds or own_seeds, folder)
-    settings = {
-        "params": params and str(Path(params).absolute()),
-        "overrides": overrides,
-        "quick": quick,
-        "bars": bars and workers == 1 and runner == "threads",
-    }
+    settings = Request(
+        "",
+        params=params and str(Path(params).absolute()),
+        overrides=tuple(overrides or ()),
+        quick=quick,
+        bars=bars and workers == 1 and runner == "threads",
+    )
+    requests = _requests(settings, prompts, seeds or own_seeds, folder)
 
     # 2. Make it.
     with started(runner, workers, ray_address) as submit:
-        outcomes = _make(wanted, settings, batch, folder / WORK, submit)
+        outcomes = _make(requests, batch, folder / WORK, submit)
 
     # 3. Sum it up.
     summary = summarize(outcomes)
@@ -99,7 +108,9 @@ def suite(
     return summary
 
 
-def _wanted(prompts: list[str], seeds: list[int], folder: Path) -> list[Wanted]:
+def _requests(
+    settings: Request, prompts: list[str], seeds: list[int], folder: Path
+) -> list[Request]:
     """Every prompt with every seed, once, each in a folder of its own.
 
     Prompts that differ in spaces alone are one, as they are to tasks/checks.py.
@@ -111,51 +122,51 @@ def _wanted(prompts: list[str], seeds: list[int], folder: Path) -> list[Wanted]:
         warnings.warn(f"{repeated} assets were asked for twice; each is made once", stacklevel=2)
     names = slugs(spaced)
     return [
-        Wanted(prompt, seed, str(folder / f"{names[prompt]}-s{seed}"))
+        replace(settings, prompt=prompt, seed=seed, out=str(folder / f"{names[prompt]}-s{seed}"))
         for prompt in spaced
         for seed in distinct
     ]
 
 
-def _make(
-    wanted: list[Wanted], settings: dict[str, Any], batch: int, work: Path, submit: Submit
-) -> list[Outcome]:
-    """Outcomes in the order of `wanted`; a failure is an outcome, so it stops no other asset."""
-    made: dict[Wanted, Result] = {}
+def _make(requests: list[Request], batch: int, work: Path, submit: Submit) -> list[Outcome]:
+    """Outcomes in the order asked; a failure is an outcome, so it stops no other asset."""
+    made: dict[Request, Result] = {}
+    bars = any(request.bars for request in requests)
 
-    def make(one: Wanted, gpu: Kind) -> None:
-        if one not in made:
-            made[one] = submit(asset, one._asdict() | {"settings": settings}, gpu=gpu)
+    def start(request: Request, gpu: Kind) -> None:
+        if request not in made:
+            made[request] = submit(asset, {"request": request, "told": batch == 1}, gpu=gpu)
 
     # 1. Stages 1 and 2 in batches; the rest of each asset as soon as its batch is done.
-    if batch > 1:
-        check_batch(settings)
-        groups = batches(wanted, settings, batch)
-        ahead = [_ahead(group, len(groups), settings, work, submit) for group in groups]
+    if batch > 1 and requests:
+        check_batch(requests[0])
+        groups = batches(requests, batch)
+        ahead = [_ahead(group, len(groups), work, submit) for group in groups]
         for index, (group, done) in enumerate(zip(groups, ahead, strict=True)):
-            if settings["bars"]:
+            if bars:
                 print(f"[batch {index + 1}/{len(groups)}] {len(group)} at once", flush=True)
             if problem := _outcome(done).get("error"):
                 warnings.warn(f"{problem}; going on one by one", stacklevel=2)
-            for one in group:
-                make(one, "finishing")
+            for request in group:
+                start(request, "finishing")
 
     # 2. What is done already, cannot be done, or is made alone.
-    for one in wanted:
-        make(one, "whole" if batch == 1 else "finishing")
+    for request in requests:
+        start(request, "whole" if batch == 1 else "finishing")
     outcomes = []
-    for index, one in enumerate(wanted):
-        if settings["bars"]:
-            print(f"[{index + 1}/{len(wanted)}] {one.prompt} (seed {one.seed})", flush=True)
-        about = {"prompt": one.prompt, "seed": one.seed, "folder": Path(one.out).name}
-        outcomes.append(about | _outcome(made[one]))
+    for index, request in enumerate(requests):
+        if bars:
+            print(
+                f"[{index + 1}/{len(requests)}] {request.prompt} (seed {request.seed})", flush=True
+            )
+        about = {"prompt": request.prompt, "seed": request.seed}
+        about["folder"] = Path(str(request.out)).name
+        outcomes.append(about | _outcome(made[request]))
     return outcomes
 
 
-def _ahead(
-    group: list[Wanted], groups: int, settings: dict[str, Any], work: Path, submit: Submit
-) -> Result:
-    parameters = {"batch": [tuple(one) for one in group], "settings": settings, "work": str(work)}
+def _ahead(group: list[Request], groups: int, work: Path, submit: Submit) -> Result:
+    parameters = {"requests": group, "work": str(work)}
     return submit(optimize_batch, parameters, gpu="batch", alike=groups, here=True)
 
 

@@ -118,6 +118,11 @@ def _check_links(out: Path) -> None:
             raise UserError(f"{path} is a link, and a run might write where it leads; remove it")
 
 
+def work_folder(out: Path, stage: StageName, key: str) -> Path:
+    """Where a stage of the asset in `out` keeps resume states; `key` is the step's (keys.py)."""
+    return out / stage / "work" / key[:16]
+
+
 def clear_work(out: Path, stage: StageName) -> None:
     """Remove a stage's resume states: its result is safe."""
     shutil.rmtree(out / stage / "work", ignore_errors=True)

@@ -16,7 +16,7 @@ from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.source import find_folder
 from stabledreamer_core.settings.config import Config, Stage
 from tasks.asset_folder import check_owner, default_folder
-from tasks.job import Job
+from tasks.job import Job, Request
 
 MAX_PROMPT_CHARS = 300  # characters
 MAX_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
@@ -25,31 +25,23 @@ Stamps = tuple[tuple[str, int, int], ...]  # path, time of the last change, byte
 BUNDLED = ("priors/toybox-if", "priors/toybox-sd")
 
 
-def prepare(
-    prompt: str,
-    seed: int = 0,
-    params: str | None = None,
-    overrides: list[str] | None = None,
-    quick: bool = False,
-    out: str | None = None,
-    bars: bool = True,
-) -> Job:
-    """The job that flows/dream.py's arguments describe.
+def prepare(request: Request) -> Job:
+    """The job that a request describes.
 
     Raises:
         UserError: the first mistake found.
     """
-    prompt = clean_prompt(prompt)
+    prompt, seed = clean_prompt(request.prompt), request.seed
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
-    files = (PARAMS, QUICK, *([Path(params)] if params else []))
-    config = _settings(params, tuple(overrides or ()), quick, _stamps(files))
-    folder = Path(out).expanduser() if out else default_folder(prompt, seed)
+    files = (PARAMS, QUICK, *([Path(request.params)] if request.params else []))
+    config = _settings(request.params, request.overrides, request.quick, _stamps(files))
+    folder = Path(request.out).expanduser() if request.out else default_folder(prompt, seed)
     check_owner(folder, prompt, seed)
     check_priors(config, prompt)
     check_room(folder, "choose another --out")
     check_room(Path(os.environ["PREFECT_HOME"]), "set PREFECT_HOME to another folder")
-    return Job(prompt, seed, config, folder, bars)
+    return Job(prompt, seed, config, folder, request.bars)
 
 
 @lru_cache(maxsize=4)

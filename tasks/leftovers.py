@@ -8,6 +8,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from tasks import ledger
 from tasks.keys import STEPS
 from tasks.run_record import NAME, REPORT
 
@@ -24,11 +25,11 @@ def _temporary(name: str) -> str:
 _LEFT = re.compile(
     "|".join(
         [
-            *(_temporary(name) for name in (NAME, REPORT)),
+            *(_temporary(name) for name in (NAME, REPORT, ledger.NAME)),
             *(_temporary(name) for step in STEPS.values() for name in step.outputs),
-            # Resume states and what a suite's batch left, below a step's key; the debugger's
-            # records of a run. What `stabledreamer debug` writes without the lock is not here.
-            rf"stage[12]/work/[0-9a-f]+/\.(state-\d+|finished)-{_RANDOM}\.(safetensors|json)",
+            # Resume states, below a step's key; the debugger's records of a run. What
+            # `stabledreamer debug` writes without the lock is not here.
+            rf"stage[12]/work/[0-9a-f]+/\.state-\d+-{_RANDOM}\.safetensors",
             rf"debug/stage[12]/\.(step-\d+|level-[\d.]+)-{_RANDOM}\.(png|json)",
         ]
     )

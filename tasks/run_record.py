@@ -1,13 +1,14 @@
 """run.json: what an asset was made from, by which code, at what cost, and its files' hashes.
 
-The record alone tells whether an asset is finished: each step's key must be the one the present
-settings and code give (keys.py), and each file must still have the bytes that were written.
+It is there only while it is true: a run removes it before it changes a file. ledger.py tells
+whether all that it names is done and whole.
 """
 
 import json
 import math
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +20,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
 from stabledreamer_core.settings.config import Config
 from tasks.code_reach import package_hash
-from tasks.keys import STEPS, Files, config_hash, step_key
+from tasks.keys import Files, config_hash
 
 NAME = "run.json"
 REPORT = "report.html"
@@ -32,7 +33,7 @@ Record = dict[str, Any]
 
 
 def compose(
-    prompt: str, seed: int, config: Config, device: str, steps: dict[str, dict[str, Any]]
+    prompt: str, seed: int, config: Config, device: str, steps: Mapping[str, Mapping[str, Any]]
 ) -> Record:
     """The record of a finished run.
 
@@ -106,35 +107,9 @@ def read_asset(out: Path) -> Record:
     return record
 
 
-def unfinished(out: Path, record: Record, config: Config, prompt: str, seed: int) -> list[str]:
-    """The steps, in order, whose files are missing or altered or that would now be made otherwise.
-
-    A step that needs the output of one of these is listed as well.
-    """
-    files: Files = record.get("files", {})
-    recorded: dict[str, Any] = record.get("steps", {})
-    stale: list[str] = []
-    changed: set[str] = set()
-    for name, reads in STEPS.items():
-        known = all(path in files for path in (*reads.inputs, *reads.outputs))
-        if (
-            not known
-            or changed & set(reads.inputs)
-            or not intact(out, {path: files[path] for path in reads.outputs})
-            or recorded.get(name, {}).get("key") != step_key(name, config, prompt, seed, files)
-        ):
-            stale.append(name)
-            changed |= set(reads.outputs)
-    if not intact(out, {REPORT: files.get(REPORT, "")}):
-        stale.append("report")
-    return stale
-
-
-def intact(out: Path, files: Files) -> bool:
-    """Whether every file is in the folder with the bytes it was written with."""
-    return all(
-        (out / path).is_file() and sha256_of(out / path) == sha256 for path, sha256 in files.items()
-    )
+def page_of(record: Record) -> Files:
+    """The report's sha256, by its name."""
+    return {REPORT: record.get("files", {}).get(REPORT, "")}
 
 
 def hash_files(out: Path, paths: tuple[str, ...]) -> Files:

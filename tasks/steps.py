@@ -1,4 +1,4 @@
-"""The steps of a run, each a Prefect task cached under its content key (keys.py).
+"""The steps of a run, each a Prefect task cached under its content key (step.py, keys.py).
 
     stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable, preview
                                                    -> mesh -> evaluate -> report
@@ -6,8 +6,8 @@
 What takes seconds to import (open3d, the judge) is imported by the step that needs it.
 """
 
-import shutil
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from prefect import task
 
@@ -16,29 +16,26 @@ from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.assets.turntable import write_preview, write_turntable
 from stabledreamer_core.debugger.record import recorder
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
-from stabledreamer_core.optimization.stage import run_stage
+from stabledreamer_core.optimization.stage import StageResult, run_stage
 from stabledreamer_core.scene.gaussians import save_ply
 from stabledreamer_core.settings.config import StageName
 from tasks import run_record
-from tasks.finished import find, work_folder
+from tasks.asset_folder import work_folder
 from tasks.job import Job
 from tasks.keys import MESH, STAGE1, STEPS
-from tasks.manifest import Manifest, cached_task, manifest
+from tasks.ledger import Manifest
 from tasks.report.page import write_report
+from tasks.step import Steps, cached_task, manifest
 
 
-@cached_task(name="optimize")
-def optimize(job: Job, name: StageName, key: str) -> Manifest:
-    """A stage: take what a batch finished, or go on from `key`'s work folder."""
-    (path,), stage = STEPS[name].outputs, job.config.stage(name)
-    observe = recorder(job.config.debug, stage, job.out, name, key)
-    if finished := find(job.out, name, key):
-        with atomic_write(job.out / path) as temporary:
-            shutil.copyfile(finished[0], temporary)
-        return manifest(job, (path,), finished[1])
+@cached_task
+def optimize(job: Job, step: str, key: str) -> Manifest:
+    """A stage; goes on from `key`'s work folder."""
+    name = cast(StageName, step)
+    stage = job.config.stage(name)
     start = load_checkpoint(job.out / STAGE1)[0] if name == "stage2" else None
+    observe = recorder(job.config.debug, stage, job.out, name, key)
     with stage_progress(name, stage.iterations, job.out, job.bars) as progress:
         result = run_stage(
             *(job.config, name, job.prompt, job.seed, start),
@@ -48,49 +45,57 @@ def optimize(job: Job, name: StageName, key: str) -> Manifest:
             progress=progress,
             observe=observe,
         )
-    save_checkpoint(job.out / path, result.splats, {})  # run.json describes it
+    return keep_stage(job, name, result)
+
+
+def keep_stage(job: Job, name: StageName, result: StageResult) -> Manifest:
+    """Write a finished stage's checkpoint; run.json will describe it."""
+    (path,) = STEPS[name].outputs
+    save_checkpoint(job.out / path, result.splats, {})
     return manifest(job, (path,), result.record)
 
 
-@cached_task(name="checkpoint")
-def checkpoint(job: Job, name: StageName, key: str) -> Manifest:
+@cached_task
+def checkpoint(job: Job, step: str, key: str) -> Manifest:
     """Read a stage's checkpoint back before anything is built on it.
 
     Raises:
         UserError: the stage diverged: Gaussians that are not finite, or none.
     """
-    splats, _ = load_checkpoint(job.out / STEPS[name].outputs[0])
+    (path,) = STEPS[step].inputs
+    splats, _ = load_checkpoint(job.out / path)
     if not all(bool(value.isfinite().all()) for value in splats.values()):
+        stage = Path(path).parent.name
         raise UserError(
-            f"{name.replace('stage', 'stage ')} diverged: some Gaussians are not finite; "
-            f"lower {name}.learning_rates or try another --seed"
+            f"{stage.replace('stage', 'stage ')} diverged: some Gaussians are not finite; "
+            f"lower {stage}.learning_rates or try another --seed"
         )
     return manifest(job, (), {"gaussians": len(splats["means"])})
 
 
-@cached_task(name="gaussians")
-def gaussians(job: Job, key: str) -> Manifest:
+@cached_task
+def gaussians(job: Job, *_: str) -> Manifest:
     """Write gaussians.ply, which other viewers open."""
     save_ply(job.result(), job.out / "gaussians.ply")
     return manifest(job, ("gaussians.ply",))
 
 
-@cached_task(name="turntable")
-def turntable(job: Job, key: str) -> Manifest:
+@cached_task
+def turntable(job: Job, *_: str) -> Manifest:
     """Write turntable.mp4, one full turn."""
     write_turntable(job.result(), job.config.turntable, job.out / "turntable.mp4", job.device)
     return manifest(job, ("turntable.mp4",))
 
 
-@cached_task(name="preview")
-def preview(job: Job, key: str) -> Manifest:
+@cached_task
+def preview(job: Job, *_: str) -> Manifest:
     """Write preview.png, eight views in one picture."""
     write_preview(job.result(), job.config.turntable, job.out / "preview.png", job.device)
     return manifest(job, ("preview.png",))
 
 
-@cached_task(name="mesh")
-def mesh(job: Job, key: str) -> Manifest:
+@cached_task
+def mesh(job: Job, *_: str) -> Manifest:
     """Write mesh.glb, closed and coloured."""
     from stabledreamer_core.assets.mesh.extract import write_mesh
 
@@ -98,8 +103,8 @@ def mesh(job: Job, key: str) -> Manifest:
     return manifest(job, (MESH,), facts)
 
 
-@cached_task(name="evaluate")
-def evaluate(job: Job, key: str) -> Manifest:
+@cached_task
+def evaluate(job: Job, *_: str) -> Manifest:
     """Measure how well the asset fits its prompt; the metrics are the facts, there is no file."""
     from toybox.metrics.evaluate import evaluate as measure
 
@@ -108,7 +113,7 @@ def evaluate(job: Job, key: str) -> Manifest:
 
 
 @task(name="report", task_run_name="report")
-def report(job: Job, steps: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def report(job: Job, steps: Steps) -> dict[str, Any]:
     """Write run.json and the page that shows it all.
 
     Never cached: it takes a moment, and run.json must name every other file. The page reads

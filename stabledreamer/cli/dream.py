@@ -4,9 +4,12 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stabledreamer.cli.program import command
+
+if TYPE_CHECKING:
+    from tasks.job import Request
 
 EXAMPLES = """\
 examples:
@@ -56,38 +59,39 @@ def run(args: argparse.Namespace) -> int:
     if args.verbose:
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
     began = time.monotonic()
-    from tasks import run_record
+    from tasks import ledger, run_record
     from tasks.checks import prepare
 
-    parameters = {
-        "prompt": args.prompt,
-        "seed": args.seed,
-        "params": str(args.params) if args.params else None,
-        "overrides": args.overrides,
-        "quick": args.quick,
-        "out": str(args.out) if args.out else None,
-    }
-    job = prepare(**parameters)
-    record = run_record.read(job.out)
-    if record:
-        stale = run_record.unfinished(job.out, record, job.config, job.prompt, job.seed)
-        if not stale:
-            print(f"already finished: {job.out}")
-            if job.config.debug.every and not (job.out / "debug").exists():
-                print("a run is recorded only while it goes on; give another --out to record one")
-            return 0
-        print(f"{job.out}: to be made again: {', '.join(stale)}")
-    _run_flow(parameters)
+    job = prepare(request(args))
+    lacks = ledger.lacking(job)
+    if not lacks:
+        print(f"already finished: {job.out}")
+        if job.config.debug.every and not (job.out / "debug").exists():
+            print("a run is recorded only while it goes on; give another --out to record one")
+        return 0
+    if run_record.read(job.out):
+        print(f"{job.out}: to be made again: {', '.join(lacks)}")
+    from stabledreamer.runtime.server import prefect_server
+
+    with prefect_server():
+        from flows.dream import make_asset
+
+        make_asset(job)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"finished in {minutes} min {seconds} s: {job.out}")
     print(f"look at it: {command('view', job.out)}")
     return 0
 
 
-def _run_flow(parameters: dict[str, Any]) -> None:
-    from stabledreamer.runtime.server import prefect_server
+def request(args: argparse.Namespace) -> "Request":
+    """What the options ask for."""
+    from tasks.job import Request
 
-    with prefect_server():
-        from flows.dream import dream
-
-        dream(**parameters)
+    return Request(
+        args.prompt,
+        args.seed,
+        params=args.params and str(args.params),
+        overrides=tuple(args.overrides),
+        quick=args.quick,
+        out=args.out and str(args.out),
+    )

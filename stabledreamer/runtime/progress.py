@@ -16,24 +16,28 @@ from stabledreamer.runtime.artifacts import artifact_key, best_effort
 from stabledreamer.runtime.log_lines import log_progress
 from stabledreamer_core.optimization.loop import Progress
 
-EVERY_S = 5.0  # between two figures in Prefect's page
+FIGURES = 20  # in Prefect's page, at most, of one stage
+EVERY_S = 5.0  # between two of them
 
 Update = Callable[[Progress], None]
 
 
 @contextmanager
-def stage_progress(name: str, iterations: int, out: Path, bars: bool) -> Iterator[Update]:
+def stage_progress(
+    name: str, iterations: int, out: Path, bars: bool, figures: int = FIGURES
+) -> Iterator[Update]:
     """Yield a callback for `run_stage` that shows how far a stage is, and heeds stops.
 
     Args:
         name: stage1 or stage2.
         out: names the figure in Prefect's page.
         bars: whether to draw a bar in the terminal.
+        figures: at most so many are sent to Prefect's page.
     """
     title = name.replace("stage", "stage ")
     key = f"{artifact_key(out)}-{name.replace('stage', 'stage-')}"
     log = log_progress(title)
-    with _bar(title, iterations, bars) as draw, _artifact(title, key) as publish:
+    with _bar(title, iterations, bars) as draw, _artifact(title, key, figures) as publish:
 
         def update(progress: Progress) -> None:
             draw(progress)
@@ -67,18 +71,20 @@ def _bar(title: str, iterations: int, show: bool) -> Iterator[Update]:
 
 
 @contextmanager
-def _artifact(title: str, key: str) -> Iterator[Update]:
+def _artifact(title: str, key: str, figures: int) -> Iterator[Update]:
     """A figure from 0 to 100; given up at the first error, so that a lost server costs no time."""
     artifact: UUID | None = None
     with best_effort(f"the progress of {title}"):
         artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=title))
-    last = time.monotonic()
+    last, sent = time.monotonic(), 0
 
     def update(progress: Progress) -> None:
-        nonlocal artifact, last
-        done = progress.step == progress.iterations
-        if artifact is None or not (done or time.monotonic() - last > EVERY_S):
+        nonlocal artifact, last, sent
+        share = figures * progress.step // progress.iterations
+        due = share > sent and time.monotonic() - last > EVERY_S
+        if artifact is None or not (due or progress.step == progress.iterations):
             return
+        sent = share
         known, artifact = artifact, None
         with best_effort(f"the progress of {title}"):
             update_progress_artifact(known, 100.0 * progress.step / progress.iterations)

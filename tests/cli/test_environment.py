@@ -21,7 +21,10 @@ def test_prefect_has_a_home_in_a_bare_environment(module: str) -> None:
 
 def test_dream_looks_at_everything_before_it_begins(tmp_path) -> None:
     """Up to the last check, which is of the folders' disks: nothing there may be missing."""
-    program = "from tasks.checks import prepare; print(prepare('a red bear', out='asset').out)"
+    program = (
+        "from tasks.checks import prepare; from tasks.job import Request; "
+        "print(prepare(Request('a red bear', out='asset')).out)"
+    )
     environment = {**BARE, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -9,13 +9,19 @@ import pytest
 
 from stabledreamer_core.errors import UserError
 from tasks import checks
+from tasks.job import Request
 
 PROMPT = "a red bear"
 
 
-def mistake(call, *arguments, **options) -> str:
+def refused(*arguments, **options) -> str:
+    """What `prepare` says of a request."""
+    return mistake(checks.prepare, Request(*arguments, **options))
+
+
+def mistake(call, *arguments) -> str:
     with pytest.raises(UserError) as error:
-        call(*arguments, **options)
+        call(*arguments)
     text = str(error.value)
     assert "\n" not in text and len(text) < 600
     return text
@@ -53,30 +59,30 @@ def test_toybox_warns_of_a_second_object(capsys):
 
 
 def test_other_priors_take_any_words(params):
-    assert checks.prepare("a marble statue of a wizard", params=str(params))
+    assert checks.prepare(Request("a marble statue of a wizard", params=str(params)))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_seeds_have_a_range(seed, params):
-    assert "--seed" in mistake(checks.prepare, PROMPT, seed, str(params))
+    assert "--seed" in refused(PROMPT, seed, str(params))
 
 
 def test_more_tokens_than_the_encoder_reads(params):
-    text = mistake(checks.prepare, "xyz " * 60, params=str(params))
+    text = refused("xyz " * 60, params=str(params))
     assert "77" in text
 
 
 def test_a_missing_prior_is_named(params, tmp_path):
     overrides = [f"stage1.prior={tmp_path}/gone"]
-    assert "gone" in mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
+    assert "gone" in refused(PROMPT, params=str(params), overrides=overrides)
 
 
 def test_a_damaged_prior_is_named(params, tiny_if, tmp_path):
     folder = shutil.copytree(tiny_if, tmp_path / "damaged")
     weights = next((folder / "unet").glob("*.safetensors"))
     os.truncate(weights, 1000)
-    overrides = [f"stage1.prior={folder}"]
-    text = mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
+    overrides = (f"stage1.prior={folder}",)
+    text = refused(PROMPT, params=str(params), overrides=overrides)
     assert weights.name in text
 
 
@@ -85,40 +91,42 @@ def test_a_prior_that_was_whole_is_looked_at_again_when_a_file_changes(params, t
     weights = next((folder / "unet").glob("*.safetensors"))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     (folder / "SHA256SUMS").write_text(f"{digest}  {weights.relative_to(folder)}\n")
-    overrides = [f"stage1.prior={folder}"]
-    assert checks.prepare(PROMPT, params=str(params), overrides=overrides)
-    assert checks.prepare("a blue car", params=str(params), overrides=overrides)
+    overrides = (f"stage1.prior={folder}",)
+    assert checks.prepare(Request(PROMPT, params=str(params), overrides=overrides))
+    assert checks.prepare(Request("a blue car", params=str(params), overrides=overrides))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1  # as many bytes
     weights.write_bytes(content)
-    assert "SHA256SUMS" in mistake(checks.prepare, PROMPT, params=str(params), overrides=overrides)
+    assert "SHA256SUMS" in refused(PROMPT, params=str(params), overrides=overrides)
 
 
 def test_settings_are_read_again_when_their_file_changes(params, tmp_path):
     own = tmp_path / "own.yaml"
     for iterations in (6, 7):  # as many bytes
         own.write_text(params.read_text().replace("iterations: 6", f"iterations: {iterations}"))
-        assert checks.prepare(PROMPT, params=str(own)).config.stage1.iterations == iterations
-        job = checks.prepare(PROMPT, params=str(own), overrides=["stage1.iterations=9"])
+        assert (
+            checks.prepare(Request(PROMPT, params=str(own))).config.stage1.iterations == iterations
+        )
+        job = checks.prepare(Request(PROMPT, params=str(own), overrides=("stage1.iterations=9",)))
         assert job.config.stage1.iterations == 9
     own.unlink()
-    assert "own.yaml" in mistake(checks.prepare, PROMPT, params=str(own))
+    assert "own.yaml" in refused(PROMPT, params=str(own))
 
 
 def test_a_full_disk_is_told_before_the_run(params, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9, 10**6)
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage)
-    text = mistake(checks.prepare, PROMPT, params=str(params), out=str(tmp_path / "new"))
+    text = refused(PROMPT, params=str(params), out=str(tmp_path / "new"))
     assert "free" in text
     assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_run(params):
-    text = mistake(checks.prepare, PROMPT, params=str(params), out="/proc/asset")
+    text = refused(PROMPT, params=str(params), out="/proc/asset")
     assert "/proc/asset" in text
 
 
 def test_a_bundled_prior_that_was_deleted_can_be_restored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "ROOT", tmp_path)
-    assert "git checkout -- priors" in mistake(checks.prepare, PROMPT)
+    assert "git checkout -- priors" in refused(PROMPT)

@@ -126,8 +126,7 @@ def test_interrupted_says_how_to_go_on_and_goes_on(reference, params, make, tmp_
     assert_same(out, reference)
 
 
-def test_a_step_in_which_a_stop_got_lost_is_made_again(reference, params, tmp_path, monkeypatch):
-    monkeypatch.setenv("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(tmp_path / "finished"))
+def test_a_step_in_which_a_stop_got_lost_is_made_again(reference, params, tmp_path):
     out = tmp_path / "asset"
     losing = (
         sys.executable,

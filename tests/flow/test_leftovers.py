@@ -20,7 +20,7 @@ WRITTEN = (
     "stage1/gaussians.safetensors",
     "stage2/gaussians.safetensors",
     "stage2/work/0123456789abcdef/state-00000012.safetensors",
-    "stage1/work/0123456789abcdef/finished.json",
+    ".steps.json",
     "debug/stage1/step-000050.png",
     "debug/stage2/level-0.300.json",
 )

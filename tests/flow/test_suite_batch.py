@@ -12,10 +12,12 @@ import pytest
 
 from flows import suite_batch
 from flows.suite import suite
-from flows.suite_batch import Wanted, batches, lack
+from flows.suite_batch import batches, lacked_stage
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint
-from tasks import finished
+from tasks import ledger
+from tasks.checks import prepare
+from tasks.job import Request
 from tasks.keys import STAGE1, STAGE2
 
 PROMPTS = ["a red bear", "a blue car", "a red hat"]
@@ -113,22 +115,21 @@ def test_a_batch_that_fails_is_made_one_by_one(params, make, monkeypatch, tmp_pa
 
 
 def test_a_damaged_result_of_a_batch_is_not_taken(params, prefect, tmp_path):
-    settings = {"params": str(params), "overrides": ["stage1.iterations=3"], "quick": False}
-    one = Wanted("a red bear", 0, str(tmp_path / "asset"))
-    suite_batch.optimize_batch.fn([tuple(one)], settings, str(tmp_path / "work"))
-    job = suite_batch._prepared(one, settings)
-    assert lack(job) is None and batches([one], settings, 2) == []
-    ((left, note),) = [(path, path.with_suffix(".json")) for path in _finished(job.out, 1)]
+    overrides = ("stage1.iterations=3",)
+    request = Request(
+        "a red bear", 0, str(params), overrides, out=str(tmp_path / "asset"), bars=False
+    )
+    suite_batch.optimize_batch.fn([request], str(tmp_path / "work"))
+    job = prepare(request)
+    assert lacked_stage(job) is None and batches([request], 2) == []
+    left = job.out / STAGE1
     whole = left.read_bytes()
     left.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert lack(job).name == "stage1" and batches([one], settings, 2) == [[one]]
+    assert lacked_stage(job) == "stage1" and batches([request], 2) == [[request]]
     left.write_bytes(whole)
-    note.write_text("{")
-    assert lack(job).name == "stage1"
-
-
-def _finished(out: Path, number: int) -> list[Path]:
-    return list((out / f"stage{number}" / "work").glob(f"*/{finished.NAME}"))
+    assert lacked_stage(job) is None
+    (job.out / ledger.NAME).write_text("{")
+    assert lacked_stage(job) == "stage1"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def _finished(out: Path, number: int) -> list[Path]:
 )  # fmt: skip
 def test_settings_that_no_batch_can_have_are_refused(params, override):
     with pytest.raises(UserError, match="--batch 1"):
-        suite_batch.check_batch({"params": str(params), "overrides": [override], "quick": False})
+        suite_batch.check_batch(Request("", params=str(params), overrides=(override,)))
 
 
 def test_killed_in_both_stages_of_a_batch_it_ends_with_the_same_bits(
@@ -145,13 +146,13 @@ def test_killed_in_both_stages_of_a_batch_it_ends_with_the_same_bits(
     overrides = ["stage1.iterations=24", "stage2.iterations=16"]
     file = write_prompts(tmp_path, PROMPTS[:2])
     out = tmp_path / "killed"
-    settings = {"params": str(params), "overrides": overrides, "quick": False}
 
     first = _kill_when_under_way(file, params, overrides, out, passed=set())
-    assert not _finished(out / "a-red-bear-s0", 1)
+    bear = out / "a-red-bear-s0"
+    assert not (bear / STAGE1).exists()
     second = _kill_when_under_way(file, params, overrides, out, passed={first})
     assert first != second and not first.exists()
-    assert _finished(out / "a-red-bear-s0", 1) and not _finished(out / "a-red-bear-s0", 2)
+    assert (bear / STAGE1).exists() and not (bear / STAGE2).exists()
 
     asked = []
     run_stages = suite_batch.run_stages
@@ -168,13 +169,13 @@ def test_killed_in_both_stages_of_a_batch_it_ends_with_the_same_bits(
 
     names = ("a-red-bear-s0", "a-blue-car-s0")
     again = [
-        (prompt, 0, str(tmp_path / name)) for prompt, name in zip(PROMPTS[:2], names, strict=True)
+        Request(prompt, 0, str(params), tuple(overrides), out=str(tmp_path / name), bars=False)
+        for prompt, name in zip(PROMPTS[:2], names, strict=True)
     ]
-    suite_batch.optimize_batch.fn(again, settings, str(tmp_path / "work"))
+    suite_batch.optimize_batch.fn(again, str(tmp_path / "work"))
     for name in names:
-        for number, path in ((1, STAGE1), (2, STAGE2)):
-            (undisturbed,) = _finished(tmp_path / name, number)
-            assert (out / name / path).read_bytes() == undisturbed.read_bytes()
+        for path in (STAGE1, STAGE2):
+            assert (out / name / path).read_bytes() == (tmp_path / name / path).read_bytes()
 
 
 def _kill_when_under_way(
