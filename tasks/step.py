@@ -50,7 +50,7 @@ def take(step: str, job: Job, steps: Steps, task: StepTask, told: bool) -> None:
     kept = ledger.find(job.out, step, key)
     call = task.with_options(task_run_name=step) if told else task.fn
     made = call(job, step, key, kept) if told or not kept else None
-    manifest: Manifest = kept or made
+    manifest: Manifest = kept or made  # type: ignore[assignment]
     if not kept:
         ledger.add(job.out, step, key, manifest)
     steps[step] = {"key": key, **manifest}

@@ -1,6 +1,6 @@
-"""What a suite in batches costs Prefect's server: its HTTP requests and websocket messages, counted.
+"""What a suite in batches costs Prefect's server: requests and messages, counted.
 
-    python -m benchmarks.speed.messages prompts/toybox.yaml --batch 16 --assets 16 48 [OPTION ...]
+    python -m benchmarks.speed.messages prompts/toybox.yaml --batch 6 --assets 6 12 [OPTION ...]
 
 Runs the command for each number of assets against a server of its own, where every request and
 message is counted as it comes in. The difference of two runs is what assets and their batches cost;

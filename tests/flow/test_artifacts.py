@@ -62,7 +62,7 @@ def test_a_lost_server_is_asked_once(monkeypatch):
     monkeypatch.setattr(progress, "EVERY_S", 0.0)
     monkeypatch.setattr(progress, "create_progress_artifact", lambda *a, **k: "id")
     monkeypatch.setattr(progress, "update_progress_artifact", refuse)
-    with progress._artifact("stage 1", "key") as update:
+    with progress._artifact("stage 1", "key", progress.FIGURES) as update:
         for step in (1, 2, 3):
             update(Progress(step=step, iterations=3, loss=0.0, seconds=0.0))
     assert len(asked) == 1
@@ -73,10 +73,21 @@ def test_progress_ends_at_100(monkeypatch):
     monkeypatch.setattr(progress, "EVERY_S", 1000.0)
     monkeypatch.setattr(progress, "create_progress_artifact", lambda *a, **k: "id")
     monkeypatch.setattr(progress, "update_progress_artifact", lambda _, value: shown.append(value))
-    with progress._artifact("stage 1", "key") as update:
+    with progress._artifact("stage 1", "key", progress.FIGURES) as update:
         for step in (1, 2, 3):
             update(Progress(step=step, iterations=3, loss=0.0, seconds=0.0))
     assert shown == [100.0]
+
+
+def test_at_most_so_many_figures_are_sent(monkeypatch):
+    shown = []
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "create_progress_artifact", lambda *a, **k: "id")
+    monkeypatch.setattr(progress, "update_progress_artifact", lambda _, value: shown.append(value))
+    with progress._artifact("stage 1", "key", 4) as update:
+        for step in range(1, 101):
+            update(Progress(step=step, iterations=100, loss=0.0, seconds=0.0))
+    assert shown == [25.0, 50.0, 75.0, 100.0]
 
 
 def test_a_flow_run_leaves_its_page_in_prefect(make, tmp_path):

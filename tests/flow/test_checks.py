@@ -73,7 +73,7 @@ def test_more_tokens_than_the_encoder_reads(params):
 
 
 def test_a_missing_prior_is_named(params, tmp_path):
-    overrides = [f"stage1.prior={tmp_path}/gone"]
+    overrides = (f"stage1.prior={tmp_path}/gone",)
     assert "gone" in refused(PROMPT, params=str(params), overrides=overrides)
 
 

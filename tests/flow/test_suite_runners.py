@@ -20,6 +20,7 @@ from flows.suite import suite
 from stabledreamer.runtime import ray_gpus, runners
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint
+from tasks.job import Request
 from tasks.keys import STAGE2
 
 RECORD = {"stages": {}, "metrics": {}, "config_hash": ""}
@@ -99,15 +100,15 @@ def test_other_errors_are_left_as_they_are():
 def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failures, error, tries):
     calls = []
 
-    def dream(*_, **__):
+    def prepare(_):
         calls.append(time.monotonic())
         if len(calls) <= failures:
             raise error
-        return RECORD
 
-    monkeypatch.setattr(suite_module, "dream", dream)
+    monkeypatch.setattr(suite_module, "prepare", prepare)
+    monkeypatch.setattr(suite_module, "finished", lambda _: RECORD)
     asset = suite_module.asset.with_options(retry_delay_seconds=0)
-    outcome = suite_module._outcome(lambda: asset("a bear", 0, "", {}))
+    outcome = suite_module._outcome(lambda: asset(Request("a bear"), told=True))
     assert len(calls) == tries
     assert ("stale" in outcome.get("error", "")) == (failures == 9)
 
@@ -115,16 +116,16 @@ def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failure
 def test_threads_work_at_once_and_outcomes_stay_in_order(prefect, params, monkeypatch, tmp_path):
     together, most = set(), []
 
-    def dream(prompt, *_, **__):
-        together.add(prompt)
+    def prepare(request):
+        together.add(request.prompt)
         until = time.monotonic() + 5.0
         while len(together) < 2 and not most and time.monotonic() < until:
             time.sleep(0.01)
         most.append(len(together))
-        together.discard(prompt)
-        raise UserError(f"no {prompt}")
+        together.discard(request.prompt)
+        raise UserError(f"no {request.prompt}")
 
-    monkeypatch.setattr(suite_module, "dream", dream)
+    monkeypatch.setattr(suite_module, "prepare", prepare)
     monkeypatch.setattr(suite_module, "write_contact_sheet", lambda *_: None)
     monkeypatch.setattr(suite_module, "publish_suite", lambda *_: None)
     summary = run_suite(tmp_path, params, ["a bear", "a car", "a hat"], workers=2)
