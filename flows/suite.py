@@ -5,10 +5,12 @@ import statistics
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect import flow, task
+from prefect import flow
+from prefect.runtime import task_run
 
 from flows import history
 from flows.contact_sheet import write_contact_sheet
@@ -16,35 +18,44 @@ from flows.dream import finished, make, make_asset
 from flows.prompts_file import read_prompts
 from flows.suite_batch import WORK, batches, check_batch, optimize_batch
 from flows.suite_pages import publish_comparison, publish_suite
-from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
+from flows.suite_retry import RETRIES, may_pass, retried, server_errors
 from stabledreamer.runtime import stopping
-from stabledreamer.runtime.ray_gpus import Kind
 from stabledreamer.runtime.runners import Result, Runner, Submit, check_runner, started
 from stabledreamer_core.files import atomic_write
 from tasks.asset_folder import slugs
 from tasks.checks import prepare
 from tasks.job import Request
+from tasks.run_record import Record
 
 Outcome = dict[str, Any]
+AT_ONCE = 4  # assets of a batch that one task finishes: fewer messages, and still spread over cores
 
 
-@task(
-    name="asset",
-    task_run_name="{request.prompt}-s{request.seed}",
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=worth_retrying,
-)
-def asset(request: Request, told: bool) -> Outcome:
-    """One asset of a suite.
-
-    Args:
-        told: whether its steps are tasks of a run of its own; else Prefect hears of this one alone.
-    """
+@retried(name="asset", task_run_name="{request.prompt}-s{request.seed}")
+def asset(request: Request) -> Outcome:
+    """One asset of a suite, its steps tasks of a run of its own."""
     with server_errors():
         job = prepare(request)
-        record = finished(job) or (make_asset(job) if told else make(job, told=False))
-    return {key: record[key] for key in ("stages", "metrics", "config_hash")}
+        return _outcome_of(finished(job) or make_asset(job))
+
+
+@retried(name="finish")
+def finish(requests: list[Request]) -> list[Outcome]:
+    """Several assets whose stages are done; Prefect hears of this one task.
+
+    A failure is an outcome, so that it stops no other; one that may pass is tried again first.
+    """
+    outcomes = []
+    for request in requests:
+        try:
+            job = prepare(request)
+            outcomes.append(_outcome_of(finished(job) or make(job, told=False)))
+        except Exception as error:
+            stopping.check()  # it may come of the stop
+            if may_pass(error) and task_run.run_count <= RETRIES:
+                raise
+            outcomes.append(_failure(error))
+    return outcomes
 
 
 @flow(name="suite", flow_run_name="{out}")
@@ -133,9 +144,11 @@ def _make(requests: list[Request], batch: int, work: Path, submit: Submit) -> li
     made: dict[Request, Result] = {}
     bars = any(request.bars for request in requests)
 
-    def start(request: Request, gpu: Kind) -> None:
-        if request not in made:
-            made[request] = submit(asset, {"request": request, "told": batch == 1}, gpu=gpu)
+    def finish_all(group: list[Request]) -> None:
+        for first in range(0, len(group), AT_ONCE):
+            some = group[first : first + AT_ONCE]
+            done = cache(submit(finish, {"requests": some}, gpu="finishing"))
+            made.update((one, partial(_nth, done, index)) for index, one in enumerate(some))
 
     # 1. Stages 1 and 2 in batches; the rest of each asset as soon as its batch is done.
     if batch > 1 and requests:
@@ -147,12 +160,13 @@ def _make(requests: list[Request], batch: int, work: Path, submit: Submit) -> li
                 print(f"[batch {index + 1}/{len(groups)}] {len(group)} at once", flush=True)
             if problem := _outcome(done).get("error"):
                 warnings.warn(f"{problem}; going on one by one", stacklevel=2)
-            for request in group:
-                start(request, "finishing")
+            finish_all(group)
 
     # 2. What is done already, cannot be done, or is made alone.
-    for request in requests:
-        start(request, "whole" if batch == 1 else "finishing")
+    if batch > 1:
+        finish_all([request for request in requests if request not in made])
+    else:
+        made = {one: submit(asset, {"request": one}, gpu="whole") for one in requests}
     outcomes = []
     for index, request in enumerate(requests):
         if bars:
@@ -170,12 +184,24 @@ def _ahead(group: list[Request], groups: int, work: Path, submit: Submit) -> Res
     return submit(optimize_batch, parameters, gpu="batch", alike=groups, here=True)
 
 
+def _nth(done: Result, index: int) -> Outcome:
+    return cast(Outcome, done()[index])
+
+
+def _outcome_of(record: Record) -> Outcome:
+    return {key: record[key] for key in ("stages", "metrics", "config_hash")}
+
+
 def _outcome(result: Result) -> Outcome:
     try:
         return result() or {}
     except Exception as error:
         stopping.check()  # it may come of the stop
-        return {"error": " ".join(str(error).split()) or type(error).__name__}
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Outcome:
+    return {"error": " ".join(str(error).split()) or type(error).__name__}
 
 
 def summarize(outcomes: Iterable[Outcome]) -> dict[str, Any]:

@@ -9,9 +9,7 @@ import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from prefect import task
-
-from flows.suite_retry import DELAYS_S, RETRIES, server_errors, worth_retrying
+from flows.suite_retry import retried, server_errors
 from stabledreamer.runtime.progress import stage_progress
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer.runtime.settings import load_config
@@ -61,9 +59,7 @@ def lacked_stage(job: Job) -> StageName | None:
     return next((name for name in STAGES if name in lacks), None)
 
 
-@task(
-    name="batch", retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=worth_retrying
-)
+@retried(name="batch")
 def optimize_batch(requests: list[Request], work: str) -> None:
     """Do stages 1 and 2 of the assets that lack them.
 
@@ -91,7 +87,7 @@ def _run(jobs: list[Job], name: StageName, work: Path) -> None:
     starts = [load_checkpoint(job.out / STAGE1)[0] for job in jobs] if name == "stage2" else None
     config = jobs[0].config
     with stage_progress(
-        name, config.stage(name).iterations, work.parent, jobs[0].bars, figures=4
+        name, config.stage(name).iterations, work.parent, jobs[0].bars, figures=2
     ) as progress:
         results = run_stages(
             config,

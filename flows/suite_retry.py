@@ -3,9 +3,11 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
+from prefect import task
 
 RETRIES = 2
 DELAYS_S = [2.0, 10.0]
@@ -57,3 +59,9 @@ def worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
     except Exception as error:
         return may_pass(error)
     return False
+
+
+# A task that is tried again after such failures.
+retried = partial(
+    task, retries=RETRIES, retry_delay_seconds=DELAYS_S, retry_condition_fn=worth_retrying
+)

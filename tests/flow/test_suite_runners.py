@@ -108,9 +108,32 @@ def test_an_asset_is_tried_again_where_it_can_help(prefect, monkeypatch, failure
     monkeypatch.setattr(suite_module, "prepare", prepare)
     monkeypatch.setattr(suite_module, "finished", lambda _: RECORD)
     asset = suite_module.asset.with_options(retry_delay_seconds=0)
-    outcome = suite_module._outcome(lambda: asset(Request("a bear"), told=True))
+    outcome = suite_module._outcome(lambda: asset(Request("a bear")))
     assert len(calls) == tries
     assert ("stale" in outcome.get("error", "")) == (failures == 9)
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "tries"),
+    [(1, STALE, 2), (9, STALE, 1 + suite_retry.RETRIES), (9, UserError("stale"), 1)],
+)
+def test_of_assets_finished_together_one_that_fails_stops_no_other(
+    prefect, monkeypatch, failures, error, tries
+):
+    calls = []
+
+    def prepare(request):
+        calls.append(request.prompt)
+        if request.prompt == "a hat" and calls.count("a hat") <= failures:
+            raise error
+        return request
+
+    monkeypatch.setattr(suite_module, "prepare", prepare)
+    monkeypatch.setattr(suite_module, "finished", lambda _: RECORD)
+    finish = suite_module.finish.with_options(retry_delay_seconds=0)
+    outcomes = finish([Request("a bear"), Request("a hat"), Request("a car")])
+    assert calls.count("a hat") == tries
+    assert ["error" in outcome for outcome in outcomes] == [False, failures == 9, False]
 
 
 def test_threads_work_at_once_and_outcomes_stay_in_order(prefect, params, monkeypatch, tmp_path):
