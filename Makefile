@@ -3,6 +3,7 @@
 # make bench                                         the small benchmark (docs/benchmark.md)
 # make serve, make stop                              Prefect's page, deployments and a worker, here
 # make lint                                          style and types
+# make docs                                          build the documentation site, strictly
 # make clean                                         remove what was made, but not outputs/
 
 PROMPT ?= a red bear wearing a top hat
@@ -30,7 +31,7 @@ install = { test -x "$(UV)" && $(AS_PIP) "$(UV)" pip install -q --python $(BIN)/
 	--index-strategy unsafe-best-match -c constraints.txt $(1); } || \
 	{ echo "with pip, which takes longer"; $(PIP) install -c constraints.txt $(1); }
 
-.PHONY: dream test bench serve stop lint venv clean
+.PHONY: dream test bench serve stop lint docs venv clean
 .DEFAULT_GOAL := dream
 
 dream: $(INSTALLED)
@@ -54,6 +55,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+docs: $(INSTALLED)-docs
+	$(BIN)/mkdocs build --strict
+
 venv: $(INSTALLED)
 
 # The stamp is as new as the two files that say what is installed, so nothing is installed twice.
@@ -70,6 +74,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(call install,-e '.[dev]')
 	@echo "3/3 compiling the CPU's kernels: half a minute"
 	@$(BIN)/python -W ignore -m stabledreamer.runtime.warm_up
+	@touch $@
+
+$(INSTALLED)-docs: $(INSTALLED)
+	@$(call install,-e '.[docs]')
 	@touch $@
 
 clean:

@@ -36,7 +36,7 @@ def test_every_dependency_resolves(uv, platform, python):
     sources = SOURCES.get(python, ["antlr4-python3-runtime"])
     options = ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sources)]
     options += ["--python-platform", PLATFORMS[platform], "--python-version", python]
-    options += ["--extra", "dev", "-c", "constraints.txt", "pyproject.toml"]
+    options += ["--extra", "dev", "--extra", "docs", "-c", "constraints.txt", "pyproject.toml"]
     environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}  # torch's oldest
     done = subprocess.run(
         [*uv, *options], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -87,6 +87,7 @@ class Checkout:
             folder / ".venv" / "bin" / "python",
             'echo "python $*" >> calls\ncase "$*" in *" uv") exit 1;; esac\n',
         )
+        self._program(folder / ".venv" / "bin" / "mkdocs", 'echo "mkdocs $*" >> calls\n')
 
     def _program(self, path: Path, body: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +101,13 @@ class Checkout:
             "test ! -e uv-fails\n",
         )
 
-    def make(self, *arguments: str, **environment: str) -> tuple[list[str], str]:
-        """The calls of `make venv`, in order, and what it says."""
+    def make(
+        self, *arguments: str, target: str = "venv", **environment: str
+    ) -> tuple[list[str], str]:
+        """The calls of `make`, in order, and what it says."""
         path = f"{self.folder / 'bin'}:/usr/bin:/bin"
         done = subprocess.run(
-            ["make", "venv", f"PYTHON={sys.executable}", *arguments],
+            ["make", target, f"PYTHON={sys.executable}", *arguments],
             cwd=self.folder,
             env={"PATH": path, **environment},
             capture_output=True,
@@ -167,6 +170,16 @@ def test_pip_is_the_way_where_uv_is_not(checkout, why):
     pip = [call for call in calls if "-m pip" in call and not call.endswith(" uv")]
     assert [call.split("-c constraints.txt ")[1] for call in pip] == ["torch", "-e .[dev]"]
     assert "with pip" in said and (checkout.folder / ".venv" / "installed").exists()
+
+
+@needs_make
+def test_the_site_is_built_strictly_and_its_extra_installed_once(checkout):
+    checkout.with_uv()
+    first = checkout.make(target="docs")[0]
+    dev, extra = (call for call in first if call.startswith("uv") and " -e " in call)
+    assert dev.endswith("-e .[dev]") and extra.endswith("-c constraints.txt -e .[docs]")
+    assert first[-1] == "mkdocs build --strict"
+    assert checkout.make(target="docs")[0] == [*first, first[-1]]
 
 
 @needs_make
