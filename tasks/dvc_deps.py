@@ -18,19 +18,19 @@ from tasks.code_reach import METHOD, file_of, import_graph, reached
 # `tasks` is left out: the benchmarks ask it under which name or key a result is kept, and their
 # figures do not rest on that.
 PACKAGES = ("benchmarks", "flows", "stabledreamer", *METHOD)
-GPU = ("benchmarks.recipe_search", "benchmarks.suite_table")
+GPU = ("benchmarks.search.recipe_search", "benchmarks.claims.suite_table")
 ROOTS: dict[str, dict[str, tuple[str, ...]]] = {  # "module", or "module:function" of several
     "dvc.yaml": {
-        "stage1": ("benchmarks.benchmark_asset:stage",),
-        "stage2": ("benchmarks.benchmark_asset:stage",),
-        "evaluate": ("benchmarks.benchmark_asset:evaluate",),
-        "summary": ("benchmarks.benchmark_tables",),
+        "stage1": ("benchmarks.claims.small_asset:stage",),
+        "stage2": ("benchmarks.claims.small_asset:stage",),
+        "evaluate": ("benchmarks.claims.small_asset:evaluate",),
+        "summary": ("benchmarks.claims.tables",),
     },
     "benchmarks/gpu/dvc.yaml": {
         "variant": GPU,
         "peer": GPU,
-        "nerf": ("benchmarks.nerf_baseline",),
-        "summary": ("benchmarks.benchmark_tables",),
+        "nerf": ("benchmarks.claims.nerf_baseline",),
+        "summary": ("benchmarks.claims.tables",),
     },
 }
 

@@ -7,7 +7,7 @@ models for direct volume rendering", the absorption plus emission model):
 
 with c_i the paint of the nearest part and occupied_i the length of step i that lies inside. There
 is no light and no shading, so the truth is exactly a radiance field, which Gaussians and NeRFs can
-both represent: what they make of it is their own doing (benchmarks/translucent.py).
+both represent: what they make of it is their own doing (benchmarks/claims/translucent.py).
 
 As in render.py, one source is compiled for the CPU and for CUDA.
 """

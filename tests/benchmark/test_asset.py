@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import benchmark_asset
-from benchmarks.benchmark_asset import OUT, WORK, evaluate, stage
+from benchmarks.claims import small_asset
+from benchmarks.claims.small_asset import OUT, WORK, evaluate, stage
 
 STAGE1, STAGE2 = "bear-tiny/stage1/gaussians.safetensors", "bear-tiny/stage2/gaussians.safetensors"
 
@@ -63,7 +63,7 @@ def test_an_interrupted_stage_goes_on(settings, monkeypatch):
     for path in undisturbed:
         path.unlink()
 
-    keep = benchmark_asset._keep_losses
+    keep = small_asset._keep_losses
 
     def keep_and_stop(work: Path):
         note = keep(work)
@@ -76,7 +76,7 @@ def test_an_interrupted_stage_goes_on(settings, monkeypatch):
         return stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(benchmark_asset, "_keep_losses", keep_and_stop)
+        patch.setattr(small_asset, "_keep_losses", keep_and_stop)
         with pytest.raises(KeyboardInterrupt):
             stage(settings, "stage1", "bear", "tiny")
     assert list(WORK.rglob("state-*.safetensors"))
@@ -102,11 +102,11 @@ def test_a_stage_without_steps_leaves_the_grey_ball(settings):
     ],
 )
 def test_mistakes_are_told_in_one_line(settings, monkeypatch, arguments, told):
-    Path("benchmarks").mkdir()
-    Path("benchmarks/benchmark.yaml").write_text(yaml.safe_dump(settings))
-    monkeypatch.setattr(sys, "argv", ["benchmark_asset", *arguments])
+    Path("benchmarks/claims").mkdir(parents=True)
+    Path("benchmarks/claims/small.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.setattr(sys, "argv", ["small_asset", *arguments])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     with pytest.raises(SystemExit) as left:
-        benchmark_asset.main()
+        small_asset.main()
     assert told in str(left.value.code) and "\n" not in str(left.value.code)

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.benchmark_rows import read_settings
-from benchmarks.faces import by_category, paired_tests, strip_rows, table
-from benchmarks.recipe_search import result_name
+from benchmarks.claims.faces import by_category, paired_tests, strip_rows, table
+from benchmarks.claims.rows import read_settings
+from benchmarks.search.recipe_search import result_name
 from stabledreamer.runtime.settings import load_config
 from toybox.captions import caption
 from toybox.catalogue import CATEGORIES, Toy
@@ -49,7 +49,7 @@ def test_toys_of_a_category_are_one_trial() -> None:
 
 
 def test_all_heldout_toys_with_a_front_are_asked_for() -> None:
-    asked = read_settings(Path("benchmarks/faces-heldout.yaml"))["prompts"]
+    asked = read_settings(Path("benchmarks/claims/faces-heldout.yaml"))["prompts"]
     fronts = [toy for toy in heldout_toys() if CATEGORIES[toy.category].has_front]
     assert asked == [caption(toy) for toy in fronts]
 

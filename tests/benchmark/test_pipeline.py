@@ -11,8 +11,8 @@ import yaml
 from stabledreamer.runtime.root import ROOT
 from tasks.dvc_deps import PACKAGES, ROOTS, code_deps, is_code
 
-SMALL = yaml.safe_load((ROOT / "benchmarks/benchmark.yaml").read_text())
-GPU = yaml.safe_load((ROOT / "benchmarks/benchmark-gpu.yaml").read_text())
+SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())
+GPU = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())
 GPU_STAGES = yaml.safe_load((ROOT / "benchmarks/gpu/dvc.yaml").read_text())["stages"]
 
 
@@ -117,7 +117,7 @@ def test_a_new_import_is_a_new_dependency(tmp_path: Path):
 
     first = told()
     new = "    from stabledreamer_core.debugger import draw"
-    add("benchmarks/benchmark_asset.py", "    config, prompt, seed =", new)  # in stage()
+    add("benchmarks/claims/small_asset.py", "    config, prompt, seed =", new)  # in stage()
     second = told()
     assert second - first >= {"stage1 stabledreamer_core/debugger/draw.py"}
     assert not [dep for dep in second - first if dep.startswith("evaluate ")]

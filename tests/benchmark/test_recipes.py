@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.benchmark_asset import recipe_config as small_config
-from benchmarks.recipe_search import recipe_config
+from benchmarks.claims.small_asset import recipe_config as small_config
+from benchmarks.search.recipe_search import recipe_config
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.settings.config import Config, Stage
 
-PEERS = sorted((ROOT / "recipes").glob("*.yaml"))
-SMALL = yaml.safe_load((ROOT / "benchmarks/benchmark.yaml").read_text())
-GPU = yaml.safe_load((ROOT / "benchmarks/benchmark-gpu.yaml").read_text())
+PEERS = sorted((ROOT / "params/recipes").glob("*.yaml"))
+SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())
+GPU = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())
 OTHER_BUDGETS = {"stage1-alone": 0.5, "one-use-900": 2.0}  # of the default's calls, on purpose
 
 
@@ -60,7 +60,7 @@ def test_noise_levels_go_on_in_stage_2_where_stage_1_ended(path: Path):
 
 def test_all_peers_are_in_the_benchmark():
     named = {variant[0] for variant in GPU["peers"].values()}
-    assert named == {f"recipes/{path.name}" for path in PEERS}
+    assert named == {f"params/recipes/{path.name}" for path in PEERS}
     assert len(PEERS) == 6
 
 

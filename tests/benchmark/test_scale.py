@@ -6,8 +6,8 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
-from benchmarks import scale
-from benchmarks.scale import Load, Simulation, Site, Station, Worker, full_at
+from benchmarks.speed import scale
+from benchmarks.speed.scale import Load, Simulation, Site, Station, Worker, full_at
 from stabledreamer.runtime.root import ROOT
 
 BATCH = 10

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import scaling
-from benchmarks.scaling import measure, neighbours, rate, table
+from benchmarks.speed import scaling
+from benchmarks.speed.scaling import measure, neighbours, rate, table
 
 
 def row(size: int, assets: int, seconds: float, first: float) -> dict:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks import suite_table
-from benchmarks.recipe_search import jobs_of, missing
+from benchmarks.claims import suite_table
+from benchmarks.search.recipe_search import jobs_of, missing
 from stabledreamer.runtime.root import ROOT
 from tasks import keys
 
@@ -100,8 +100,9 @@ def test_the_command_runs_what_changed_alone(tmp_path: Path):
 
     def run(recipe: list[str]) -> dict[str, Any]:
         file.write_text(yaml.safe_dump({**search, "recipes": {"few": recipe}}))
-        command = [sys.executable, "-m", "benchmarks.recipe_search", str(file), "--out", str(out)]
-        subprocess.run([*command, "--unscored"], check=True, cwd=ROOT, capture_output=True)
+        command = [sys.executable, "-m", "benchmarks.search.recipe_search", str(file)]
+        command += ["--out", str(out), "--unscored"]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
         (line,) = (out / "results.jsonl").read_text().splitlines()
         return json.loads(line)
 

@@ -11,9 +11,9 @@ from toybox.catalogue import Toy
 from toybox.heldout import heldout_combinations, is_heldout
 from toybox.prompts import heldout_prompts
 
-PUBLISHED = ("benchmarks/benchmark-gpu.yaml", "benchmarks/benchmark.yaml", "prompts/toybox.yaml")
+PUBLISHED = ("benchmarks/claims/gpu.yaml", "benchmarks/claims/small.yaml", "prompts/toybox.yaml")
 # On priors that no setting was searched with, and on every toy with a front, as few as they are.
-EXPERIMENTS = ("benchmarks/faces.yaml", "benchmarks/faces-heldout.yaml")
+EXPERIMENTS = ("benchmarks/claims/faces.yaml", "benchmarks/claims/faces-heldout.yaml")
 
 
 def prompts_of(file: Path) -> list[str]:
@@ -24,12 +24,13 @@ def prompts_of(file: Path) -> list[str]:
 
 
 def asking() -> dict[str, list[str]]:
-    """Every benchmark file that names prompts (the simulation's says how many)."""
-    files = sorted((ROOT / "benchmarks").glob("*.yaml")) + sorted((ROOT / "prompts").glob("*.yaml"))
+    """Every benchmark file that names prompts."""
+    folders = ("benchmarks/claims", "benchmarks/search", "prompts")
+    files = [file for folder in folders for file in sorted((ROOT / folder).glob("*.yaml"))]
     return {
         file.relative_to(ROOT).as_posix(): prompts_of(file)
         for file in files
-        if file.name != "scale.yaml" and "prompts" in yaml.safe_load(file.read_text())
+        if "prompts" in yaml.safe_load(file.read_text())
     }
 
 
@@ -47,8 +48,7 @@ def test_the_parts_share_nothing_and_are_everything() -> None:
 
 
 def test_searches_score_tune_prompts_alone() -> None:
-    searches = {name: asked for name, asked in asking().items() if "search" in name}
-    searches["benchmarks/stage1_refine.yaml"] = asking()["benchmarks/stage1_refine.yaml"]
+    searches = {name: asked for name, asked in asking().items() if "/search/" in name}
     assert len(searches) >= 4
     for name, prompts in searches.items():
         assert all(is_heldout(toy_of(prompt), "tune") for prompt in prompts), name

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, ttest_rel
 
-from benchmarks.benchmark_statistics import BEST, compare, describe, signed_rank_p
+from benchmarks.claims.statistics import BEST, compare, describe, signed_rank_p
 from toybox.metrics.evaluate import NAMES
 
 A = [[0.9, 0.7], [0.5, 0.6], [1.0, 1.0], [0.2, 0.3]]  # prompts x seeds

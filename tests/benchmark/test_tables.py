@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.benchmark_import import bring
-from benchmarks.benchmark_rows import gpu_rows, small_losses, small_rows
-from benchmarks.benchmark_tables import summarise, write
+from benchmarks.claims.import_results import bring
+from benchmarks.claims.rows import gpu_rows, small_losses, small_rows
+from benchmarks.claims.tables import summarise, write
 
 SETTINGS = {"matrix": {"prompts": ["bear", "car"], "recipes": ["default", "latent"]}}
 CLAIMS = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.translucent import against, jelly_camera, table
+from benchmarks.claims.translucent import against, jelly_camera, table
 from toybox.catalogue import Toy
 from toybox.metrics.pictures import Cutout, eight_azimuths
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import kills
-from benchmarks.kills import Trial, differences, draw_moments, fingerprint, repeated
+from benchmarks.robustness import kills
+from benchmarks.robustness.kills import Trial, differences, draw_moments, fingerprint, repeated
 
 PROMPT = "a red bear"
 LONGER = ["--set", "stage1.iterations=60", "--set", "stage2.iterations=60"]
@@ -84,7 +84,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_files(params, cap
 )
 def test_what_goes_wrong_is_noticed(fault, noticed, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(kills, "DYING_S", 0.5)
-    monkeypatch.setenv("PYTHONPATH", str(Path(kills.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(kills.__file__).parents[2]))
     program = tmp_path / "fake.py"
     program.write_text(FAKE)
     trial = Trial([sys.executable, str(program), fault], tmp_path / "kills")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import differences, fingerprint
+from benchmarks.robustness.kills import differences, fingerprint
 from stabledreamer.runtime.processes import free_port
 from stabledreamer.runtime.root import ROOT
 from tests.flow.test_serving_kills import losses, reached, until

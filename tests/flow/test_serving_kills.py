@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.kills import differences, fingerprint, resume_state
+from benchmarks.robustness.kills import differences, fingerprint, resume_state
 from stabledreamer.runtime.processes import free_port, marked
 from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.errors import UserError

@@ -1,6 +1,7 @@
 """Hostile inputs, searched for: each is accepted or refused in one line, and touches nothing else.
 
-`python -m benchmarks.fuzz --minutes 5` tries more of the same; docs/security.md has its figures.
+`python -m benchmarks.robustness.fuzz --minutes 5` tries more of the same; docs/security.md has its
+figures.
 """
 
 import contextlib
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fuzz_folders
-from benchmarks.fuzz import try_one
-from benchmarks.fuzz_targets import TARGETS
-from benchmarks.fuzz_values import pickled
-from benchmarks.fuzz_watch import watch
+from benchmarks.robustness import fuzz_folders
+from benchmarks.robustness.fuzz import try_one
+from benchmarks.robustness.fuzz_targets import TARGETS
+from benchmarks.robustness.fuzz_values import pickled
+from benchmarks.robustness.fuzz_watch import watch
 from stabledreamer_core.errors import UserError
 
 # Which inputs, so that all take about 15 s; a campaign begins with the same ones.
@@ -26,7 +27,8 @@ def test_nothing_escapes(name: str, tiny_if: Path, tiny_sd: Path) -> None:
     fuzz_folders.PRIORS[:] = [tiny_if, tiny_sd]
     outcomes = {index: try_one(name, 1, index) for index in range(TRIED[name])}
     escapes = {index: one.detail for index, one in outcomes.items() if one.kind == "ESCAPE"}
-    assert not escapes, f"python -m benchmarks.fuzz --only {name} --seed 1 --index N: {escapes}"
+    again = f"python -m benchmarks.robustness.fuzz --only {name} --seed 1 --index N"
+    assert not escapes, f"{again}: {escapes}"
     kinds = {one.kind for one in outcomes.values()}
     assert kinds == {"accepted", "refused"} or name == "state"  # which falls back to a good one
 
@@ -71,7 +73,7 @@ def test_the_watch_sees_writes_outside(tmp_path: Path) -> None:
 
 
 def test_the_watch_ends_what_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.fuzz_watch.LIMIT_S", 0.2)
+    monkeypatch.setattr("benchmarks.robustness.fuzz_watch.LIMIT_S", 0.2)
 
     def spin() -> None:
         while True:

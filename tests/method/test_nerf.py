@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import nerf_baseline
-from benchmarks.nerf_field import RadianceField, rays, render
+from benchmarks.claims import nerf_baseline
+from benchmarks.claims.nerf_field import RadianceField, rays, render
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.scene.cameras import Views, orbit
 from stabledreamer_core.scene.gaussians import init_ball, save_ply

@@ -1,0 +1,138 @@
+"""The table of a suite: meshes and true geometry for kept assets, means, and spread over seeds.
+
+    python -m benchmarks.search.recipe_search benchmarks/claims/toybox_suite.yaml \\
+        --out outputs/suite --keep --unscored
+    python -m benchmarks.claims.suite_table outputs/suite
+
+The first command may run on a machine with a GPU and without open3d. The second one scores every
+kept asset, makes its mesh and measures it against the true one, appends a line an asset to
+measured.jsonl (and measures none twice, unless the asset, the settings or the code of measuring
+have changed), and prints a Markdown table a recipe: mean over assets,
+standard deviation over the seeds of their means, and the median. Most of its time goes to looking
+at the Gaussians for the mesh, which a GPU does best; the rest is the CPU's, so `--workers` pays up
+to the number of cores.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.search.recipe_search import name_of, result_name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    arguments = parser.parse_args()
+    out = arguments.out
+    todo = unmeasured(out)
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    with (
+        ProcessPoolExecutor(arguments.workers, context) as pool,
+        open(out / "measured.jsonl", "a") as log,
+    ):
+        for measured in pool.map(_measure, [(out, result, arguments.device) for result in todo]):
+            log.write(json.dumps(measured) + "\n")
+            log.flush()
+    print(table(_read(out / "measured.jsonl")))
+
+
+def unmeasured(out: Path) -> list[dict[str, Any]]:
+    """The results without a measurement, each with its key; one under another key is dropped."""
+    from stabledreamer_core.files import atomic_write
+
+    results = _read(out / "results.jsonl")
+    for result in results:
+        made = f"{result.get('key')} {_measuring(tuple(result['set']))}"
+        result["measured_key"] = hashlib.sha256(made.encode()).hexdigest()
+    keys = {name_of(result): result["measured_key"] for result in results}
+    measured = _read(out / "measured.jsonl")
+    kept = [one for one in measured if keys.get(name_of(one)) == one.get("measured_key")]
+    if len(kept) < len(measured):
+        with atomic_write(out / "measured.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(one) + "\n" for one in kept))
+    done = {name_of(one) for one in kept}
+    return [result for result in results if name_of(result) not in done]
+
+
+@cache
+def _measuring(settings: tuple[str, ...]) -> str:
+    """Hash of the settings, models and code that meshes and metrics depend on."""
+    from benchmarks.search.recipe_search import recipe_config
+    from tasks.keys import MESH, STAGE2, step_key
+
+    config, files = recipe_config(list(settings)), dict.fromkeys((STAGE2, MESH), "")
+    return " ".join(step_key(step, config, "", 0, files) for step in ("mesh", "evaluate"))
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: a row a metric, for each recipe its mean, spread over seeds, and worst asset."""
+    lines = []
+    for recipe in dict.fromkeys(result["recipe"] for result in results):
+        mine = [result for result in results if result["recipe"] == recipe]
+        seeds = sorted({result["seed"] for result in mine})
+        lines += [f"\n{recipe}: {len(mine)} assets, seeds {seeds}\n"]
+        lines += [
+            "| metric | mean | spread over seeds | median | assets |",
+            "|---|---|---|---|---|",
+        ]
+        for metric in mine[0]["metrics"]:
+            by_seed = [_values([r for r in mine if r["seed"] == seed], metric) for seed in seeds]
+            values = [value for group in by_seed for value in group]
+            if not values:
+                continue
+            means = [statistics.mean(group) for group in by_seed if group]
+            spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else "-"
+            row = (metric, f"{statistics.mean(values):.4f}", spread)
+            lines.append(
+                "| "
+                + " | ".join((*row, f"{statistics.median(values):.4f}", str(len(values))))
+                + " |"
+            )
+    return "\n".join(lines)
+
+
+def _measure(job: tuple[Path, dict[str, Any], str]) -> dict[str, Any]:
+    """The result with the metrics that need a mesh."""
+    import torch
+
+    from benchmarks.search.recipe_search import recipe_config
+    from benchmarks.search.scores import doubt, haze
+    from stabledreamer_core.assets.mesh.extract import write_mesh
+    from stabledreamer_core.optimization.stage import pick_device
+    from stabledreamer_core.scene.gaussians import load_ply
+    from toybox.metrics.evaluate import evaluate
+
+    out, result, where = job
+    torch.set_num_threads(1)
+    config, device = recipe_config(result["set"]), pick_device(where)
+    last = 2 if config.stage2.iterations else 1
+    splats = load_ply(out / result_name(result, "plys", f"-{last}.ply"))
+    with tempfile.TemporaryDirectory() as folder:
+        mesh = Path(folder) / "mesh.glb"
+        write_mesh(splats, config.mesh, mesh, device)
+        figures = evaluate(splats, result["prompt"], config.evaluate, device, mesh)
+        figures["doubt"] = doubt(splats, result["prompt"], config, device)
+        figures["haze"] = haze(splats, config, device)
+    return {**result, "metrics": result.get("metrics", {}) | figures}
+
+
+def _values(results: list[dict[str, Any]], metric: str) -> list[float]:
+    return [r["metrics"][metric] for r in results if r["metrics"].get(metric) is not None]
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+if __name__ == "__main__":
+    main()
