@@ -18,7 +18,6 @@ from tasks.code_reach import METHOD, file_of, import_graph, reached
 # `tasks` is left out: the benchmarks ask it under which name or key a result is kept, and their
 # figures do not rest on that.
 PACKAGES = ("benchmarks", "flows", "stabledreamer", *METHOD)
-GPU = ("benchmarks.search.recipe_search", "benchmarks.claims.suite_table")
 ROOTS: dict[str, dict[str, tuple[str, ...]]] = {  # "module", or "module:function" of several
     "dvc.yaml": {
         "stage1": ("benchmarks.claims.small_asset:stage",),
@@ -27,9 +26,11 @@ ROOTS: dict[str, dict[str, tuple[str, ...]]] = {  # "module", or "module:functio
         "summary": ("benchmarks.claims.tables",),
     },
     "benchmarks/gpu/dvc.yaml": {
-        "variant": GPU,
-        "peer": GPU,
-        "nerf": ("benchmarks.claims.nerf_baseline",),
+        "make": ("benchmarks.search.make_assets",),
+        "make_peer": ("benchmarks.search.make_assets",),
+        "measure": ("benchmarks.claims.suite_table",),
+        "make_nerf": ("benchmarks.claims.nerf_baseline",),
+        "measure_nerf": ("benchmarks.claims.nerf_measure",),
         "summary": ("benchmarks.claims.tables",),
     },
 }

@@ -1,7 +1,6 @@
 """The tables of faces.yaml and faces-heldout.yaml: how much of a toy looks like its front.
 
-    python -m benchmarks.search.recipe_search benchmarks/claims/faces.yaml --out outputs/faces \\
-        --keep --unscored
+    python -m benchmarks.search.make_assets benchmarks/claims/faces.yaml --out outputs/faces
     python -m benchmarks.claims.suite_table outputs/faces
     python -m benchmarks.claims.faces benchmarks/claims/faces.yaml outputs/faces
 
@@ -10,7 +9,7 @@ one category tend to fail alike, so every test is repeated with categories for p
 asset's figures are in OUT/rows.jsonl; given such a file for OUT, it prints the tables of it.
 
 With --strips it needs only the first command and no Gaussians: the judge sees the eight small views
-of each asset that recipe_search leaves, so that shares move by 1/8, and there is no geometry.
+of each asset that make_assets leaves, so that shares move by 1/8, and there is no geometry.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from PIL import Image
 from benchmarks.claims.rows import Row, read_settings
 from benchmarks.claims.statistics import compare, describe
 from benchmarks.claims.tables import markdown, summarise
-from benchmarks.search.recipe_search import result_name
+from benchmarks.search.results import read_results, result_name
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device
@@ -44,12 +43,12 @@ TOO_FRONTAL = 0.25  # twice the true share
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("file", type=Path, help="faces.yaml")
-    parser.add_argument("out", type=Path, help="what recipe_search made, and suite_table measured")
+    parser.add_argument("out", type=Path, help="what make_assets made, and suite_table measured")
     parser.add_argument("--strips", action="store_true", help="of eight views each, unmeasured")
     arguments = parser.parse_args()
     claims, out = read_settings(arguments.file)["claims"], arguments.out
     if out.is_file():
-        rows = _read(out)
+        rows = read_results(out)
     else:
         rows = all_rows(out, arguments.strips)
         with atomic_write(out / "rows.jsonl") as temporary:
@@ -66,7 +65,7 @@ def all_rows(out: Path, strips: bool) -> list[Row]:
     if strips:
         rows = list(strip_rows(out, settings, device))
     else:
-        rows = [_row(asset, asset["metrics"]) for asset in _read(out / "measured.jsonl")]
+        rows = [_row(asset, asset["metrics"]) for asset in read_results(out / "measured.jsonl")]
     for prompt in dict.fromkeys(row["prompt"] for row in rows):
         camera = true_camera(_toy(prompt), settings.elevation_deg)
         true = evaluate_views(camera, prompt, settings, torch.device("cpu"))
@@ -75,19 +74,15 @@ def all_rows(out: Path, strips: bool) -> list[Row]:
 
 
 def strip_rows(out: Path, settings: Evaluate, device: torch.device) -> Iterator[Row]:
-    """recipe_search.py's assets, seen in its strips: eight square views from azimuth 0, 45, ..."""
+    """make_assets.py's assets, seen in its strips: eight square views from azimuth 0, 45, ..."""
     judge = load_judge(settings.judge, device)
-    for asset in _read(out / "results.jsonl"):
+    for asset in read_results(out / "results.jsonl"):
         with Image.open(out / result_name(asset, "strips", "-1.png")) as strip:
             pixels = torch.from_numpy(np.array(strip.convert("RGB"))).to(device) / 255.0
         views = pixels.unflatten(1, (VIEWS, -1)).permute(1, 3, 0, 2)
         seen = judge_views(judge, views[None])["view"]
         shares = {"view": share_near(seen, 1), "view_exact": share_near(seen, 0)}
         yield _row(asset, shares | {"frontal": share_named(seen, 0)})
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _row(asset: dict[str, Any], metrics: dict[str, Any]) -> Row:

@@ -3,12 +3,13 @@
     python -m benchmarks.claims.import_results outputs/search
     dvc commit -f benchmarks/gpu/dvc.yaml
 
-The folder has the results.jsonl of recipe_search over all of benchmarks/claims/gpu.yaml, and
-suite_table's measured.jsonl. Gaussians and pictures stay where they are.
+The folder has the results.jsonl and plys/ of make_assets over all of benchmarks/claims/gpu.yaml,
+and suite_table's measured.jsonl. Pictures stay where they are.
 """
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from benchmarks.claims.rows import GPU, GPU_OUT, read_settings
@@ -28,9 +29,12 @@ def main() -> None:
 
 
 def bring(folder: Path, variant: str, out: Path = GPU_OUT) -> int:
-    """Copy one variant's results and measurements; returns how many results it has."""
+    """Copy one variant's results, Gaussians and measurements; returns how many results it has."""
     lines = _lines(folder / "results.jsonl", variant)
     _write(out / variant / "results.jsonl", lines)
+    if lines:
+        kept = out / variant / "plys" / variant
+        shutil.copytree(folder / "plys" / variant, kept, dirs_exist_ok=True)
     measured = _lines(folder / "measured.jsonl", variant)
     if measured:
         _write(out / "measured" / f"{variant}.jsonl", measured)

@@ -1,8 +1,8 @@
 """What the benchmarks measured, as the rows that statistics.py takes.
 
 The small benchmark leaves one JSON file an asset, with the metrics after each of the two stages:
-the variants "default" and "default-stage1". The one for GPUs leaves one line an asset: what
-benchmarks/claims/suite_table.py measured, or of results.jsonl for the NeRF, which has no mesh.
+the variants "default" and "default-stage1". The one for GPUs leaves one file a variant with one
+line an asset, as suite_table.py and nerf_measure.py write it.
 """
 
 import json
@@ -44,9 +44,8 @@ def small_rows(settings: dict[str, Any], out: Path = SMALL_OUT) -> list[Row]:
 def gpu_rows(settings: dict[str, Any], out: Path = GPU_OUT) -> list[Row]:
     """Of every variant that has been measured; the others are left out."""
     rows = []
-    variants = settings["ablations"] | settings["peers"]
-    files = {variant: out / "measured" / f"{variant}.jsonl" for variant in variants}
-    for variant, file in {**files, "nerf": out / "nerf" / "results.jsonl"}.items():
+    for variant in (*settings["ablations"], *settings["peers"], "nerf"):
+        file = out / "measured" / f"{variant}.jsonl"
         for line in file.read_text().splitlines() if file.exists() else ():
             asset = json.loads(line)
             kept = {name: asset[name] for name in ("prompt", "seed", "metrics")}

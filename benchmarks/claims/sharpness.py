@@ -24,11 +24,11 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.optimization import loop as loop
-from stabledreamer_core.optimization.stage import EMBEDDINGS, initial_scene
+from stabledreamer_core.optimization.stage import initial_scene
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.scene.gaussians import Splats, load_ply
 from stabledreamer_core.settings.config import Config, Stage

@@ -1,32 +1,29 @@
 """A contact sheet of kept assets, eight views each, in the order of the prompt file.
 
-    python -m benchmarks.search.recipe_search benchmarks/claims/toybox_suite.yaml \\
-        --out outputs/suite --batch 40 --keep --unscored --only default
+    python -m benchmarks.search.make_assets benchmarks/claims/toybox_suite.yaml \\
+        --out outputs/suite --batch 40 --only default
     python -m benchmarks.claims.suite_sheet outputs/suite docs/images/suite.png
 
 Nothing is chosen: the first `--count` prompts of `--recipe`, seed `--seed`, worst and best alike.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.search.recipe_search import result_name
+from benchmarks.search.results import read_results, result_name
+from benchmarks.search.strips import strip
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.scene.cameras import around
-from stabledreamer_core.scene.gaussians import Splats, load_ply
-from stabledreamer_core.scene.rendering import render_chunks, to_bytes
+from stabledreamer_core.scene.gaussians import load_ply
 
-VIEWS, CAPTION = 8, 16
-GREY = (0.6, 0.6, 0.6)
+CAPTION = 16
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("out", type=Path, help="folder of a search made with --keep")
+    parser.add_argument("out", type=Path, help="folder of make_assets")
     parser.add_argument("sheet", type=Path, help="the PNG to write")
     parser.add_argument("--recipe", default="default")
     parser.add_argument("--seed", type=int, default=0)
@@ -35,9 +32,8 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=112, help="pixels a view")
     arguments = parser.parse_args()
 
-    lines = (arguments.out / "results.jsonl").read_text().splitlines()
-    wanted = (arguments.recipe, arguments.seed)
-    results = [r for r in map(json.loads, lines) if (r["recipe"], r["seed"]) == wanted]
+    wanted, results = (arguments.recipe, arguments.seed), arguments.out / "results.jsonl"
+    results = [r for r in read_results(results) if (r["recipe"], r["seed"]) == wanted]
     results = results[: arguments.count]
     strips = []
     for result in results:
@@ -47,14 +43,6 @@ def main() -> None:
     sheet = arrange(strips, [result["prompt"] for result in results], arguments.columns)
     with atomic_write(arguments.sheet) as temporary:
         sheet.save(temporary, format="png", optimize=True)
-
-
-def strip(splats: Splats, tile: int, device: torch.device) -> Image.Image:
-    """Eight views side by side, the first from the front, at the elevation the judge looks from."""
-    views = around(VIEWS, 15.0, 3.2, 40.0, tile)
-    pictures = torch.cat([p for p, _ in render_chunks(splats, views, GREY, device)])
-    rows = to_bytes(pictures).permute(1, 0, 2, 3).reshape(tile, VIEWS * tile, 3)
-    return Image.fromarray(rows.cpu().numpy())
 
 
 def arrange(strips: list[Image.Image], captions: list[str], columns: int) -> Image.Image:

@@ -1,16 +1,14 @@
 """The table of a suite: meshes and true geometry for kept assets, means, and spread over seeds.
 
-    python -m benchmarks.search.recipe_search benchmarks/claims/toybox_suite.yaml \\
-        --out outputs/suite --keep --unscored
+    python -m benchmarks.search.make_assets benchmarks/claims/toybox_suite.yaml --out outputs/suite
     python -m benchmarks.claims.suite_table outputs/suite
 
 The first command may run on a machine with a GPU and without open3d. The second one scores every
 kept asset, makes its mesh and measures it against the true one, appends a line an asset to
 measured.jsonl (and measures none twice, unless the asset, the settings or the code of measuring
-have changed), and prints a Markdown table a recipe: mean over assets,
-standard deviation over the seeds of their means, and the median. Most of its time goes to looking
-at the Gaussians for the mesh, which a GPU does best; the rest is the CPU's, so `--workers` pays up
-to the number of cores.
+have changed), and prints a Markdown table a recipe: mean over assets, standard deviation over the
+seeds of their means, and the median. Most of its time goes to looking at the Gaussians for the
+mesh, which a GPU does best; the rest is the CPU's, so `--workers` pays up to the number of cores.
 """
 
 import argparse
@@ -22,43 +20,57 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from benchmarks.search.recipe_search import name_of, result_name
+import torch
+
+from benchmarks.search.results import (
+    Result,
+    name_of,
+    read_results,
+    recipe_config,
+    result_name,
+)
+from benchmarks.search.scores import doubt, haze
+from stabledreamer_core.assets.mesh.extract import write_mesh
+from stabledreamer_core.files import atomic_write
+from stabledreamer_core.scene.gaussians import load_ply
+from tasks.keys import MESH, STAGE2, step_key
+from toybox.metrics.evaluate import evaluate
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("out", type=Path)
+    parser.add_argument("--measured", type=Path, help="default: OUT/measured.jsonl")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     arguments = parser.parse_args()
     out = arguments.out
-    todo = unmeasured(out)
+    file = arguments.measured or out / "measured.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    todo = unmeasured(out, file)
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     with (
         ProcessPoolExecutor(arguments.workers, context) as pool,
-        open(out / "measured.jsonl", "a") as log,
+        open(file, "a") as log,
     ):
         for measured in pool.map(_measure, [(out, result, arguments.device) for result in todo]):
             log.write(json.dumps(measured) + "\n")
             log.flush()
-    print(table(_read(out / "measured.jsonl")))
+    print(table(read_results(file)))
 
 
-def unmeasured(out: Path) -> list[dict[str, Any]]:
+def unmeasured(out: Path, file: Path) -> list[Result]:
     """The results without a measurement, each with its key; one under another key is dropped."""
-    from stabledreamer_core.files import atomic_write
-
-    results = _read(out / "results.jsonl")
+    results = read_results(out / "results.jsonl")
     for result in results:
         made = f"{result.get('key')} {_measuring(tuple(result['set']))}"
         result["measured_key"] = hashlib.sha256(made.encode()).hexdigest()
     keys = {name_of(result): result["measured_key"] for result in results}
-    measured = _read(out / "measured.jsonl")
+    measured = read_results(file)
     kept = [one for one in measured if keys.get(name_of(one)) == one.get("measured_key")]
     if len(kept) < len(measured):
-        with atomic_write(out / "measured.jsonl") as temporary:
+        with atomic_write(file) as temporary:
             temporary.write_text("".join(json.dumps(one) + "\n" for one in kept))
     done = {name_of(one) for one in kept}
     return [result for result in results if name_of(result) not in done]
@@ -67,14 +79,11 @@ def unmeasured(out: Path) -> list[dict[str, Any]]:
 @cache
 def _measuring(settings: tuple[str, ...]) -> str:
     """Hash of the settings, models and code that meshes and metrics depend on."""
-    from benchmarks.search.recipe_search import recipe_config
-    from tasks.keys import MESH, STAGE2, step_key
-
     config, files = recipe_config(list(settings)), dict.fromkeys((STAGE2, MESH), "")
     return " ".join(step_key(step, config, "", 0, files) for step in ("mesh", "evaluate"))
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[Result]) -> str:
     """Markdown: a row a metric, for each recipe its mean, spread over seeds, and worst asset."""
     lines = []
     for recipe in dict.fromkeys(result["recipe"] for result in results):
@@ -101,20 +110,13 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _measure(job: tuple[Path, dict[str, Any], str]) -> dict[str, Any]:
-    """The result with the metrics that need a mesh."""
-    import torch
-
-    from benchmarks.search.recipe_search import recipe_config
-    from benchmarks.search.scores import doubt, haze
-    from stabledreamer_core.assets.mesh.extract import write_mesh
-    from stabledreamer_core.optimization.stage import pick_device
-    from stabledreamer_core.scene.gaussians import load_ply
-    from toybox.metrics.evaluate import evaluate
-
+def _measure(job: tuple[Path, Result, str]) -> Result:
+    """The result with all metrics, those that need a mesh included."""
     out, result, where = job
     torch.set_num_threads(1)
-    config, device = recipe_config(result["set"]), pick_device(where)
+    if where == "auto":
+        where = "cuda" if torch.cuda.is_available() else "cpu"
+    config, device = recipe_config(result["set"]), torch.device(where)
     last = 2 if config.stage2.iterations else 1
     splats = load_ply(out / result_name(result, "plys", f"-{last}.ply"))
     with tempfile.TemporaryDirectory() as folder:
@@ -126,12 +128,8 @@ def _measure(job: tuple[Path, dict[str, Any], str]) -> dict[str, Any]:
     return {**result, "metrics": result.get("metrics", {}) | figures}
 
 
-def _values(results: list[dict[str, Any]], metric: str) -> list[float]:
+def _values(results: list[Result], metric: str) -> list[float]:
     return [r["metrics"][metric] for r in results if r["metrics"].get(metric) is not None]
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.claims.nerf_baseline import nerf_camera, optimize
+from benchmarks.claims.nerf_baseline import optimize
 from benchmarks.claims.nerf_field import RadianceField
+from benchmarks.claims.nerf_measure import nerf_camera
 from benchmarks.claims.statistics import compare, describe
 from flows.prompts_file import read_prompts
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT

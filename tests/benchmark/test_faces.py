@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.claims.faces import by_category, paired_tests, strip_rows, table
 from benchmarks.claims.rows import read_settings
-from benchmarks.search.recipe_search import result_name
+from benchmarks.search.results import result_name
 from stabledreamer.runtime.settings import load_config
 from toybox.captions import caption
 from toybox.catalogue import CATEGORIES, Toy

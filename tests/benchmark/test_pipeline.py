@@ -33,9 +33,10 @@ def test_small_pipeline():
 
 def test_gpu_pipeline():
     found = stages("benchmarks/gpu/dvc.yaml")
-    variants = {f"variant@{name}" for name in GPU["ablations"]}
-    variants |= {f"peer@{name}" for name in GPU["peers"]}
-    assert set(found) == {*variants, "nerf", "summary"}
+    made = {f"make@{name}" for name in GPU["ablations"]}
+    made |= {f"make_peer@{name}" for name in GPU["peers"]}
+    measured = {f"measure@{name}" for name in GPU["recipes"]}
+    assert set(found) == {*made, *measured, "make_nerf", "measure_nerf", "summary"}
 
 
 def test_the_matrix_names_what_there_is():
@@ -58,7 +59,7 @@ def test_the_nerf_has_the_same_prompts_and_seeds():
     assert GPU["prompts"] == suite[: len(GPU["prompts"])]
     assert list(SMALL["prompts"].values()) == GPU["prompts"][::3]
     seeds = " ".join(map(str, GPU["seeds"]))
-    assert f"--count {len(GPU['prompts'])} --seeds {seeds} " in GPU_STAGES["nerf"]["cmd"]
+    assert f"--count {len(GPU['prompts'])} --seeds {seeds} " in GPU_STAGES["make_nerf"]["cmd"]
 
 
 CODE = [(pipeline, stage) for pipeline, stages in ROOTS.items() for stage in stages]
@@ -89,6 +90,38 @@ def test_the_stages_rest_on_no_mesh_and_no_metric():
     assert "stabledreamer_core/assets/mesh/extract.py" in deps
     assert "stabledreamer_core/optimization/loop.py" not in deps
     assert "toybox/heldout.yaml" in deps
+
+
+MAKING = {"make", "make_peer", "make_nerf"}
+MEASURING = {"measure", "measure_nerf"}
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("stabledreamer_core/assets/mesh/extract.py", {"measure"}),
+        ("stabledreamer_core/assets/mesh/glb.py", MEASURING),
+        ("benchmarks/search/scores.py", {"measure"}),
+        ("benchmarks/claims/suite_table.py", {"measure"}),
+        ("toybox/judge.py", MEASURING),
+        ("toybox/metrics/detail.py", MEASURING),
+        ("priors/toybox-judge/model.safetensors", MEASURING),
+        ("priors/toybox-if/unet/config.json", MAKING),
+        ("stabledreamer_core/scene/density.py", {*MAKING, "measure_nerf"}),
+        ("benchmarks/search/make_assets.py", {"make", "make_peer"}),
+        ("benchmarks/claims/nerf_baseline.py", {"make_nerf", "measure_nerf"}),
+        ("tasks/report/page.py", set()),
+    ],
+)
+def test_an_edit_makes_no_asset_again_that_it_does_not_change(file: str, stages: set[str]):
+    """A thousand assets stay when what is measured on them changes."""
+    assert (ROOT / file).is_file()
+    path, reached = Path(file), set()
+    for stage, described in GPU_STAGES.items():
+        deps = {Path(dep) for dep in described.get("do", described)["deps"]}
+        if deps & {path, *path.parents}:
+            reached.add(stage)
+    assert reached == stages
 
 
 PRINT_DEPS = """

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmarks.claims.small_asset import recipe_config as small_config
-from benchmarks.search.recipe_search import recipe_config
+from benchmarks.search.results import recipe_config
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.settings.config import Config, Stage

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from benchmarks.claims import suite_table
-from benchmarks.search.recipe_search import jobs_of, missing
+from benchmarks.search.make_assets import MADE_BY, jobs_of, missing
 from stabledreamer.runtime.root import ROOT
 from tasks import keys
 
@@ -59,6 +59,23 @@ def test_changed_code_makes_everything_again(tmp_path: Path, monkeypatch):
         jobs_of.__globals__["_content"].cache_clear()
 
 
+def test_changed_code_of_measuring_makes_nothing_again(tmp_path: Path, monkeypatch):
+    """Unless the search scores what it makes."""
+    scored = (*MADE_BY, "evaluate")
+    finish(tmp_path / "made", jobs_of(SEARCH))
+    finish(tmp_path / "scored", jobs_of(SEARCH, steps=scored))
+    code = keys.code_hash
+    monkeypatch.setattr(
+        keys, "code_hash", lambda root: "new" if root == keys.MEASURE else code(root)
+    )
+    jobs_of.__globals__["_content"].cache_clear()
+    try:
+        assert missing(jobs_of(SEARCH), tmp_path / "made") == []
+        assert len(missing(jobs_of(SEARCH, steps=scored), tmp_path / "scored")) == 8
+    finally:
+        jobs_of.__globals__["_content"].cache_clear()
+
+
 def test_results_of_recipes_that_are_not_asked_for_stay(tmp_path: Path):
     finish(tmp_path, jobs_of(SEARCH))
     assert missing(jobs_of(SEARCH, only=["plain"]), tmp_path) == []
@@ -77,14 +94,14 @@ def test_another_start_of_stage_2_is_another_result(tmp_path: Path):
 
 def test_what_was_measured_otherwise_is_measured_again(tmp_path: Path):
     finish(tmp_path, jobs_of(SEARCH))
-    todo = suite_table.unmeasured(tmp_path)
+    todo = suite_table.unmeasured(tmp_path, tmp_path / "measured.jsonl")
     assert len(todo) == 8
     (tmp_path / "measured.jsonl").write_text("".join(json.dumps(one) + "\n" for one in todo))
-    assert suite_table.unmeasured(tmp_path) == []
+    assert suite_table.unmeasured(tmp_path, tmp_path / "measured.jsonl") == []
     finish(tmp_path, [{**todo[0], "key": "made again"}])
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
     (tmp_path / "results.jsonl").write_text("\n".join(lines[1:]) + "\n")
-    (again,) = suite_table.unmeasured(tmp_path)
+    (again,) = suite_table.unmeasured(tmp_path, tmp_path / "measured.jsonl")
     assert again["key"] == "made again"
     assert len((tmp_path / "measured.jsonl").read_text().splitlines()) == 7
 
@@ -100,9 +117,8 @@ def test_the_command_runs_what_changed_alone(tmp_path: Path):
 
     def run(recipe: list[str]) -> dict[str, Any]:
         file.write_text(yaml.safe_dump({**search, "recipes": {"few": recipe}}))
-        command = [sys.executable, "-m", "benchmarks.search.recipe_search", str(file)]
-        command += ["--out", str(out), "--unscored"]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        command = [sys.executable, "-m", "benchmarks.search.make_assets", str(file)]
+        subprocess.run([*command, "--out", str(out)], check=True, cwd=ROOT, capture_output=True)
         (line,) = (out / "results.jsonl").read_text().splitlines()
         return json.loads(line)
 

@@ -85,7 +85,7 @@ def test_gpu(tmp_path):
     settings = {"ablations": {"default": [], "missing": []}, "peers": {}}
     asset = {"recipe": "x", "prompt": "a red bear", "seed": 1, "seconds": 3.0, "metrics": {}}
     place(tmp_path / "measured/default.jsonl", json.dumps(asset) + "\n")
-    place(tmp_path / "nerf/results.jsonl", json.dumps(asset) + "\n")
+    place(tmp_path / "measured/nerf.jsonl", json.dumps(asset) + "\n")
     rows = gpu_rows(settings, tmp_path)
     assert [row["variant"] for row in rows] == ["default", "nerf"]
     assert rows[0]["seed"] == 1
@@ -100,8 +100,12 @@ def test_results_from_elsewhere(tmp_path):
     ]
     place(folder / "results.jsonl", "\n".join(lines) + "\n")
     place(folder / "measured.jsonl", "\n".join(lines) + "\n")
+    place(folder / "plys/default/car-s1-2.ply", "of the variant")
+    place(folder / "plys/other/car-s0-2.ply", "of another")
     for _ in range(2):
         assert bring(folder, "default", out) == 2
+    (ply,) = out.rglob("*.ply")
+    assert ply == out / "default/plys/default/car-s1-2.ply"
     rows = gpu_rows({"ablations": {"default": []}, "peers": {"other": []}}, out)
     assert [(row["prompt"], row["seed"]) for row in rows] == [("a bear", 0), ("a car", 1)]
     assert bring(folder, "never run", out) == 0

@@ -1,5 +1,6 @@
 """The NeRF baseline: its rendering against closed forms, and a comparison that is fair."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.claims import nerf_baseline
+from benchmarks.claims import nerf_measure
 from benchmarks.claims.nerf_field import RadianceField, rays, render
+from benchmarks.search.results import read_results, result_name
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.scene.cameras import Views, orbit
 from stabledreamer_core.scene.gaussians import init_ball, save_ply
 from stabledreamer_core.scene.rendering import drawable, render_chunks
 from stabledreamer_core.seeds import generator
+from stabledreamer_core.tensor_files import save_tensors
 
 VIEWS = orbit(torch.tensor([0.0, 130.0]), torch.tensor([0.0, 40.0]), 3.2, 40.0, 33)
 
@@ -78,7 +81,7 @@ def test_speed_draws_both_one_view_at_a_time(tmp_path: Path, monkeypatch) -> Non
     splats = init_ball(200, 0.5, 0.1, 0.3, generator("nerf"))
     save_ply(splats, tmp_path / "a.ply")
     asked: dict[str, list[int]] = {"gaussians": [], "nerf": []}
-    drawn = nerf_baseline.rasterization
+    drawn = nerf_measure.rasterization
 
     def rasterization(*args: Any, **kwargs: Any) -> Any:
         asked["gaussians"].append(len(kwargs["viewmats"]))
@@ -88,20 +91,37 @@ def test_speed_draws_both_one_view_at_a_time(tmp_path: Path, monkeypatch) -> Non
         asked["nerf"].append(len(views.viewmats))
         return torch.zeros(1, 8, 8, 3), torch.zeros(1, 8, 8, 1), None
 
-    monkeypatch.setattr(nerf_baseline, "rasterization", rasterization)
-    monkeypatch.setattr(nerf_baseline, "render", render)
-    figures = nerf_baseline.speed(tmp_path / "a.ply", torch.device("cpu"), rounds=1)
+    monkeypatch.setattr(nerf_measure, "rasterization", rasterization)
+    monkeypatch.setattr(nerf_measure, "render", render)
+    figures = nerf_measure.speed(tmp_path / "a.ply", torch.device("cpu"), rounds=1)
     assert asked["gaussians"] == asked["nerf"] == [1] * 8
     assert figures["ratio"] == figures["gaussians"] / figures["nerf"]
 
     scene = drawable(splats, torch.device("cpu"))
-    one = nerf_baseline._draw(scene, nerf_baseline._one(VIEWS, 1))
+    one = nerf_measure._draw(scene, nerf_measure._one(VIEWS, 1))
     both = torch.cat([c for c, _ in render_chunks(splats, VIEWS, (0.0,) * 3, torch.device("cpu"))])
     torch.testing.assert_close(one, both[1:2], atol=1e-6, rtol=0)
 
 
+def test_the_field_that_was_kept_is_measured(tmp_path: Path, monkeypatch) -> None:
+    result = {"recipe": "nerf", "prompt": "a red bear", "seed": 0, "set": []}
+    field, cpu = RadianceField(generator("kept")), torch.device("cpu")
+    save_tensors(tmp_path / result_name(result, "fields", ".safetensors"), field.state_dict(), {})
+    (tmp_path / "results.jsonl").write_text(json.dumps(result) + "\n")
+
+    def seen(camera: Any, *_: Any) -> dict[str, float]:
+        return {"brightness": camera(torch.zeros(1), 16).colour.sum().item()}
+
+    monkeypatch.setattr(nerf_measure, "evaluate_views", seen)
+    nerf_measure.measure(tmp_path, tmp_path / "measured.jsonl")
+    (measured,) = read_results(tmp_path / "measured.jsonl")
+    camera = nerf_measure.nerf_camera(field, load_config().evaluate.elevation_deg, cpu)
+    assert measured == {**result, "metrics": seen(camera)}
+    assert measured["metrics"]["brightness"] > 0.0
+
+
 @pytest.mark.gpu
 def test_memory_counts_one_asset_on_both_sides() -> None:
-    peaks = nerf_baseline.memory(load_config(), iterations=4)
+    peaks = nerf_measure.memory(load_config(), iterations=4)
     print(peaks)
     assert all(peak > 30e6 for stages in peaks.values() for peak in stages.values())
