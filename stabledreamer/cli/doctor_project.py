@@ -1,11 +1,13 @@
 """The doctor's checks of what a dream is made with: priors, Prefect, DVC, extras."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from stabledreamer.cli.doctor_problem import Problem
 from stabledreamer.runtime.root import ROOT
@@ -13,6 +15,10 @@ from stabledreamer.runtime.settings import load_config
 
 PREFECT = "3.8"  # as in pyproject.toml
 DVC_PATIENCE_S = 60.0
+PIPELINES = {
+    "small benchmark (make bench)": "dvc.yaml",
+    "GPU benchmark (docs/benchmark.md)": "benchmarks/gpu/dvc.yaml",
+}
 
 
 def priors() -> str:
@@ -128,14 +134,14 @@ def server() -> str:
 
 
 def dvc(root: Path = ROOT) -> str:
-    """DVC is installed and understands the repository, where that uses it."""
+    """DVC understands the repository, where that uses it, and what the published results are of."""
     if not (root / ".dvc").is_dir():
         return "not used here"
     if importlib.util.find_spec("dvc") is None:
         raise Problem("the repository uses DVC, which is not installed", "pip install dvc")
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", "status", "--quiet"],
+            [sys.executable, "-m", "dvc", "status", "--json"],
             cwd=root,
             capture_output=True,
             text=True,
@@ -146,8 +152,28 @@ def dvc(root: Path = ROOT) -> str:
             f"dvc status took more than {DVC_PATIENCE_S:.0f} s",
             "see whether another dvc command holds its lock: ls .dvc/tmp",
         ) from None
-    if done.returncode not in (0, 1):
+    if done.returncode != 0:
         said = (done.stderr.strip() or "it says nothing").splitlines()[-1]
         raise Problem(f"dvc status fails: {said[:200]}", "dvc doctor; git status .dvc dvc.lock")
-    state = "up to date" if done.returncode == 0 else "to be made again: dvc repro"
-    return f"{version('dvc')}; the published results are {state}"
+    changed = json.loads(done.stdout)
+    told = [f"{name} {_results_of(changed, file)}" for name, file in PIPELINES.items()]
+    return f"{version('dvc')}; published results: {'; '.join(told)}"
+
+
+def _results_of(changed: dict[str, list[Any]], pipeline: str) -> str:
+    """Whether a pipeline's lock file is of this code and these settings, by `dvc status`."""
+    changes = [
+        change
+        for stage, found in changed.items()
+        for change in found
+        if (stage.rpartition(":")[0] or "dvc.yaml") == pipeline
+    ]
+    if not changes:
+        return "up to date"
+    for change in changes:
+        if not isinstance(change, dict):  # "changed command"
+            return "of other code or settings"
+        states = change.get("changed deps", {}).values()
+        if any(state != "deleted" for state in states):  # an output of another stage is
+            return "of other code or settings"
+    return "of this code and these settings, not made on this machine"

@@ -229,11 +229,28 @@ def test_dvc(monkeypatch, tmp_path: Path):
             importlib.util, "find_spec", lambda name: None if name == "dvc" else find(name)
         )
         assert doctor.examine("dvc", lambda: project.dvc(tmp_path)).remedy == "pip install dvc"
-    answers = {0: "up to date", 1: "dvc repro", 255: None}
+    absent = {"changed outs": {"a": "not in cache"}}
+    elsewhere = [{"changed deps": {"a": "deleted"}, **absent}]
+    edited = {"changed deps": {"core": "modified", "a": "deleted"}}
+    small, gpu = "small benchmark (make bench) ", "GPU benchmark (docs/benchmark.md) "
+    lock = "benchmarks/gpu/dvc.yaml:measure@default"
+    answers = {
+        (0, "{}"): f"{small}up to date; {gpu}up to date",
+        (0, json.dumps({"stage2@a": elsewhere, lock: [edited]})): (
+            f"{small}of this code and these settings, not made on this machine; "
+            f"{gpu}of other code or settings"
+        ),
+        (0, json.dumps({"stage2@a": ["changed command"]})): f"{small}of other code or settings",
+        (0, json.dumps({"stage2@a": [absent, edited]})): f"{small}of other code or settings",
+        (0, json.dumps({"a": [{"changed deps": {"p.yaml": {"seed": "modified"}}}]})): (
+            f"{small}of other code or settings"
+        ),
+        (255, ""): None,
+    }
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(project, "version", lambda name: "3.0")
-    for code, word in answers.items():
-        done = subprocess.CompletedProcess([], code, "", "ERROR: you are not inside of a DVC repo")
+    for (code, out), word in answers.items():
+        done = subprocess.CompletedProcess([], code, out, "ERROR: you are not inside of a DVC repo")
         monkeypatch.setattr(project.subprocess, "run", lambda *_, _done=done, **__: _done)
         finding = doctor.examine("dvc", lambda: project.dvc(tmp_path))
         assert finding.ok is (word is not None)
