@@ -21,7 +21,7 @@ from .distillation.view_prompts import view_prompts as view_prompts
 from .errors import UserError as UserError
 from .optimization.checkpoint import load_checkpoint as load_checkpoint
 from .optimization.checkpoint import save_checkpoint as save_checkpoint
-from .optimization.loop import Progress as Progress
+from .optimization.observe import Progress as Progress
 from .optimization.stage import StageResult as StageResult
 from .optimization.stage import initial_scene as initial_scene
 from .optimization.stage import run_stage as run_stage

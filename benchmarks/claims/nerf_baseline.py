@@ -29,8 +29,8 @@ from stabledreamer_core.distillation.loss_space import (
     to_prior_space,
 )
 from stabledreamer_core.distillation.sample_step import draw_noise, draw_target
+from stabledreamer_core.distillation.target import Question, denoise
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
-from stabledreamer_core.optimization.loop import denoise
 from stabledreamer_core.optimization.stage import pick_device
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.scene.regularizers import leakage, opacity
@@ -115,8 +115,8 @@ def optimize(
             rows = [view_index(float(a), float(e), stage.view_words) for a, e in places]
             z = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, [seed], name)
-            prompts = embeddings[rows], embeddings[-1:]
-            x0_hat = denoise(stage, prior, z, noise, target.timesteps, *prompts)
+            asked = Question(z, noise, target.timesteps, embeddings[rows], embeddings[-1:])
+            x0_hat = denoise(stage, prior, asked)
             target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)
         loss = l2_loss(x, target.x0_hat, target.weight).sum() / x.numel()
         loss = loss + stage.regularizers.opacity * opacity(alphas)

@@ -23,7 +23,7 @@ import yaml
 from stabledreamer_core.errors import UserError
 
 if TYPE_CHECKING:
-    from stabledreamer_core.optimization.loop import Progress
+    from stabledreamer_core.optimization.observe import Progress
     from stabledreamer_core.settings.config import Config, StageName
 
 SETTINGS = Path("benchmarks/claims/small.yaml")

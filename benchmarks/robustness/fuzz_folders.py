@@ -17,12 +17,9 @@ from stabledreamer.cli.evaluate import config_of
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.assets.mesh.read import read_glb
-from stabledreamer_core.optimization.checkpoint import (
-    load_checkpoint,
-    load_newest_state,
-    save_checkpoint,
-    save_state,
-)
+from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
+from stabledreamer_core.optimization.resume import load_newest
+from stabledreamer_core.scene.density import FixedCount
 from stabledreamer_core.scene.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
 from stabledreamer_core.tensor_files import save_tensors
 from tasks import run_record
@@ -135,20 +132,18 @@ def checkpoint(rng: random.Random, folder: Path) -> Call:
 
 def state(rng: random.Random, folder: Path) -> Call:
     """Resume states, of which the newest is hostile, up to the loop's own objects."""
-    from stabledreamer_core.optimization.state import begin
-
-    stage = load_config().stage1
-    whole = _whole_state()
-    save_state(folder, 10, whole, {"key": "k", "seconds": "1.0"})
+    stage, whole = load_config().stage1, _whole_state()
+    good = {"key": "k", "seconds": "1.000", "step": "10", "rate": "1.0"}
+    save_tensors(folder / "state-00000010.safetensors", whole, good)
     newest = folder / "state-00000020.safetensors"
     kind = rng.random()
     if kind < 0.6:
         odd = ("", "x", "nan", "-1", "1e9", "9" * 5000, "1.5")
-        metadata = {"key": "k", "seconds": "2.0", "step": "20"}
+        metadata = good | {"step": "20"}
         if rng.random() < 0.4:
-            metadata[rng.choice(("seconds", "step", "key"))] = rng.choice(odd)
+            metadata[rng.choice(("seconds", "step", "key", "rate"))] = rng.choice(odd)
         if rng.random() < 0.2:
-            metadata.pop(rng.choice(("seconds", "step", "key")))
+            metadata.pop(rng.choice(("seconds", "step", "key", "rate")))
         tensors = _odd_tensors(rng, whole) if rng.random() < 0.7 else whole
         save_tensors(newest, tensors, metadata)
     elif kind < 0.9:
@@ -157,12 +152,9 @@ def state(rng: random.Random, folder: Path) -> Call:
         newest.symlink_to(rng.choice(("/dev/zero", "/etc/passwd", newest.name)))
 
     def read() -> None:
-        found = load_newest_state(folder, "k")
+        found = load_newest(folder, "k", stage, FixedCount(), torch.device("cpu"))
         assert found is not None
-        tensors, metadata, _ = found
-        step, seconds = int(metadata["step"]), float(metadata["seconds"])
-        assert step >= 0 and seconds >= 0.0, metadata
-        begin(stage, [_scene()], torch.device("cpu"), (step, tensors))
+        assert found[0].step >= 0 and 0.0 <= found[0].rate <= 1.0 and found[1] >= 0.0
 
     return read
 
@@ -290,7 +282,8 @@ def asset(rng: random.Random, folder: Path) -> Call:
             run_record.remove(out)
             for number in (1, 2):
                 save_checkpoint(out / f"stage{number}" / "gaussians.safetensors", _scene(), {})
-                save_state(out / f"stage{number}" / "work", 1, _scene(), {"key": "k"})
+                work = out / f"stage{number}" / "work"
+                save_checkpoint(work / "state-00000001.safetensors", _scene(), {"key": "k"})
                 clear_work(out, "stage1" if number == 1 else "stage2")
             assert (beside / "work" / "precious").exists(), "a file beside the asset is gone"
             config_of(out, found)

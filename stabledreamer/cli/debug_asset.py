@@ -10,7 +10,7 @@ from typing import Any
 from stabledreamer.cli.evaluate import config_of
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
-from stabledreamer_core.debugger.files import Record, forget, read_records, write_record
+from stabledreamer_core.debugger.files import DebugRecord, forget, read_records, write_record
 from stabledreamer_core.debugger.record import FOLDER
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
@@ -123,7 +123,9 @@ def draw_result(
             yield _report(subject, folder)
 
 
-def _probe(subject: Subject, config: Config, levels: list[float], folder: Path) -> list[Record]:
+def _probe(
+    subject: Subject, config: Config, levels: list[float], folder: Path
+) -> list[DebugRecord]:
     """A record in `folder` for each noise level."""
     from stabledreamer_core.debugger.probe import probe
     from stabledreamer_core.optimization.checkpoint import load_checkpoint
@@ -147,7 +149,7 @@ def _probe(subject: Subject, config: Config, levels: list[float], folder: Path) 
     looks = probe(config.debug, stage, prior, splats, subject.prompt, levels, device)
     for level, (shown, seen) in zip(levels, looks, strict=True):
         end = stage.iterations
-        record = Record(subject.key or "", subject.stage, end, end, tuple(shown), seen)
+        record = DebugRecord(subject.key or "", subject.stage, end, end, tuple(shown), seen)
         records.append(write_record(folder / f"level-{level:.3f}", record, shown))
     return records
 

@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from stabledreamer.runtime.artifacts import logger
-from stabledreamer_core.optimization.loop import Progress
+from stabledreamer_core.optimization.observe import Progress
 
 EVERY_S = 30.0
 LONGEST = 60  # characters of a value

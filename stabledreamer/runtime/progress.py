@@ -14,7 +14,7 @@ from tqdm import tqdm
 from stabledreamer.runtime import stopping
 from stabledreamer.runtime.artifacts import artifact_key, best_effort
 from stabledreamer.runtime.log_lines import log_progress
-from stabledreamer_core.optimization.loop import Progress
+from stabledreamer_core.optimization.observe import Progress
 
 FIGURES = 20  # in Prefect's page, at most, of one stage
 EVERY_S = 5.0  # between two of them

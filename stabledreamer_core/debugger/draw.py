@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stabledreamer_core.assets.turntable import COLOUR_TAGS
-from stabledreamer_core.debugger.files import Record
+from stabledreamer_core.debugger.files import DebugRecord
 from stabledreamer_core.files import atomic_write
 
 TILE = 128
@@ -19,7 +19,7 @@ LONGEST_VIDEO_S = 15.0
 SLOWEST_FPS = 4
 SIDES = ("front", "left side", "back", "right side")  # azimuth 0, 90, 180, 270
 
-Place = tuple[Record, int]  # a record and one of its views
+Place = tuple[DebugRecord, int]  # a record and one of its views
 Row = tuple[str, Image.Image | None]  # label, pictures side by side
 
 
@@ -62,13 +62,13 @@ def lines(place: Place, with_step: bool = True) -> list[str]:
     return [*step, *words, where, f"noise level {seen.noise_level:.2f}", f"loss {seen.loss:.3g}"]
 
 
-def write_levels(records: list[Record], path: Path) -> None:
+def write_levels(records: list[DebugRecord], path: Path) -> None:
     """A finished stage: for each view in turn, its pictures at each noise level."""
     places = [(record, view) for view in range(len(records[0].views)) for record in records]
     _write(draw(records[0].columns, [row_of(place, with_step=False) for place in places]), path)
 
 
-def write_steps(records: list[Record], path: Path, most: int = 7) -> None:
+def write_steps(records: list[DebugRecord], path: Path, most: int = 7) -> None:
     """A run: one view of each of at most `most` records, evenly spread from first to last."""
     records = alike(records)
     count = min(most, len(records))
@@ -76,7 +76,7 @@ def write_steps(records: list[Record], path: Path, most: int = 7) -> None:
     _write(draw(records[0].columns, [row_of((records[index], 0)) for index in chosen]), path)
 
 
-def write_video(records: list[Record], path: Path) -> None:
+def write_video(records: list[DebugRecord], path: Path) -> None:
     """A run as an H.264 video: a frame a record, a row a side of the object.
 
     A row shows the newest view from that side up to the frame's record.
@@ -102,7 +102,7 @@ def write_video(records: list[Record], path: Path) -> None:
             video.append_data(np.asarray(frame))  # type: ignore[attr-defined]
 
 
-def by_side(records: list[Record]) -> list[list[Place | None]]:
+def by_side(records: list[DebugRecord]) -> list[list[Place | None]]:
     """For each record, the newest view of each of `SIDES` up to it; None where there is none yet.
 
     Of two views from one side in one record the one nearer to the side's middle counts.
@@ -121,7 +121,7 @@ def by_side(records: list[Record]) -> list[list[Place | None]]:
     return frames
 
 
-def alike(records: list[Record]) -> list[Record]:
+def alike(records: list[DebugRecord]) -> list[DebugRecord]:
     """Those with the columns of the last: `debug.many_steps` may change when a run is resumed."""
     return [record for record in records if record.columns == records[-1].columns]
 

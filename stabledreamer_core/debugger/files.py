@@ -35,7 +35,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Record:
+class DebugRecord:
     """C views of one step of a run, or of a finished stage at one noise level."""
 
     key: str  # of the stage's settings, prompt, seed and code (keys.step_key)
@@ -62,7 +62,7 @@ class Record:
             raise UserError(f"{self.strip} cannot be read: {error}; delete it") from None
 
 
-def write_record(stem: Path, record: Record, shown: Pictures) -> Record:
+def write_record(stem: Path, record: DebugRecord, shown: Pictures) -> DebugRecord:
     """Write `stem`.png and `stem`.json; returns the record with its strip."""
     strip, text = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
     with atomic_write(strip) as temporary:
@@ -85,7 +85,7 @@ def draw_strip(shown: Pictures) -> Image.Image:
     return Image.fromarray(to_bytes(rows).numpy())
 
 
-def read_records(folder: Path, pattern: str, key: str | None = None) -> list[Record]:
+def read_records(folder: Path, pattern: str, key: str | None = None) -> list[DebugRecord]:
     """The whole records in `folder` whose names match, in the order of their names.
 
     Args:
@@ -112,13 +112,13 @@ def forget(path: Path) -> None:
     path.with_suffix(".png").unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Record | None:
+def _read(path: Path) -> DebugRecord | None:
     """A record, or None where its two files are not there and whole."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         content["views"] = tuple(Seen(**view) for view in content["views"])
         content["columns"] = tuple(content["columns"])
-        record = Record(**content, strip=path.with_suffix(".png"))
+        record = DebugRecord(**content, strip=path.with_suffix(".png"))
         with Image.open(path.with_suffix(".png")) as picture:
             width, height = picture.size
     except (OSError, ValueError, TypeError, KeyError):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.debugger.files import Pictures, Seen
-from stabledreamer_core.debugger.record import Question, facts, pictures
+from stabledreamer_core.debugger.record import facts, pictures
 from stabledreamer_core.distillation.loss import l2_loss, l2_weight
 from stabledreamer_core.distillation.loss_space import target_in_loss_space, to_loss_space
+from stabledreamer_core.distillation.target import Question, denoise
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
-from stabledreamer_core.optimization.loop import denoise
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views, around
 from stabledreamer_core.scene.gaussians import Splats
@@ -52,13 +52,13 @@ def probe(
     for level in levels:
         index = int(level * len(prior.alphas_cumprod))
         timesteps = torch.full((len(x),), index, device=x.device)
-        x0_hat = denoise(stage, prior, x, noise, timesteps, cond, uncond)
+        asked = Question(x, noise, timesteps, cond, uncond)
+        x0_hat = denoise(stage, prior, asked)
         weight = l2_weight(stage.weighting, prior.alphas_cumprod[timesteps])
         seen = to_loss_space(stage, prior, images)
         target = target_in_loss_space(stage, prior, images, x, x0_hat)
         losses = l2_loss(seen, target, weight) / seen[0].numel()
-        asked = Question(render, x, noise, timesteps, cond, uncond)
-        shown = pictures(stage, prior, asked, x0_hat, settings.many_steps)
+        shown = pictures(stage, prior, render, asked, x0_hat, settings.many_steps)
         yield shown, facts(stage, views, list(range(len(x))), timesteps, losses, prior)
 
 

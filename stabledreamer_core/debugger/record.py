@@ -6,35 +6,27 @@ difference of x0_hat and x, which is the gradient. Recording draws no random num
 nothing that the stage loop holds.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from stabledreamer_core.debugger.files import Pictures, Record, Seen, forget_others, write_record
+from stabledreamer_core.debugger.files import (
+    DebugRecord,
+    Pictures,
+    Seen,
+    forget_others,
+    write_record,
+)
 from stabledreamer_core.distillation.loss import add_noise
-from stabledreamer_core.distillation.sample_step import Target
+from stabledreamer_core.distillation.target import Question, denoise
 from stabledreamer_core.distillation.view_prompts import view_words
-from stabledreamer_core.optimization.loop import Observe, denoise
+from stabledreamer_core.optimization.observe import Observation, Observe
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views
 from stabledreamer_core.settings.config import Debug, Stage, StageName
 
 FOLDER = "debug"  # in the asset folder: one folder of records a stage
-
-
-@dataclass(frozen=True)
-class Question:
-    """C views of one object, and what the prior is asked about them."""
-
-    render: Tensor  # [C, H, W, 3] in [0, 1]
-    x: Tensor  # [C, ...] the prior's form of it
-    noise: Tensor  # like x
-    timesteps: Tensor  # [C]
-    cond: Tensor  # [C, L, D]
-    uncond: Tensor  # [1, L, D]
 
 
 def recorder(
@@ -50,29 +42,24 @@ def recorder(
     if settings.every == 0:
         return None
 
-    def observe(now: dict[str, Any]) -> None:
-        step: int = now["step"]
-        if not is_due(step, settings.every, stage.target_reuse, stage.iterations):
+    def observe(now: Observation) -> None:
+        target, asked, x0_hat = now.target, now.asked, now.x0_hat
+        due = is_recorded(now.step, settings.every, stage.target_reuse, stage.iterations)
+        if asked is None or x0_hat is None or not due:
             return
-        target: Target = now["target"]
         rows = spread(stage.views, settings.views)  # of a batch, the first object's
-        asked = Question(
-            now["render"].detach()[rows],
-            now["x"][rows],
-            now["noise"][rows],
-            target.timesteps[rows],
-            now["cond"][rows],
-            now["uncond"],
+        shown = pictures(
+            *(stage, now.prior, now.render[rows], asked.of(rows), x0_hat[rows]),
+            many_steps=settings.many_steps,
         )
-        shown = pictures(stage, now["prior"], asked, now["x0_hat"][rows], settings.many_steps)
-        seen = facts(stage, target.views, rows, target.timesteps, now["loss"][rows], now["prior"])
-        record = Record(key, int(name[-1]), step, stage.iterations, tuple(shown), seen)
-        write_record(folder / f"step-{step:06d}", record, shown)
+        seen = facts(stage, target.views, rows, target.timesteps, now.loss[rows], now.prior)
+        record = DebugRecord(key, int(name[-1]), now.step, stage.iterations, tuple(shown), seen)
+        write_record(folder / f"step-{now.step:06d}", record, shown)
 
     return observe
 
 
-def is_due(step: int, every: int, reuse: int, iterations: int) -> bool:
+def is_recorded(step: int, every: int, reuse: int, iterations: int) -> bool:
     """Whether a step is recorded: the first in each `every` that asks the prior, and the last.
 
     A step asks the prior if `reuse` (the stage's target_reuse) divides its number.
@@ -90,7 +77,12 @@ def spread(count: int, most: int) -> list[int]:
 
 @torch.no_grad()
 def pictures(
-    stage: Stage, prior: Prior, asked: Question, x0_hat: Tensor, many_steps: int
+    stage: Stage,
+    prior: Prior,
+    render: Tensor,
+    asked: Question,
+    x0_hat: Tensor,
+    many_steps: int,
 ) -> Pictures:
     """What was optimised, column by column: name -> images [C, 3, H, W] in [0, 1].
 
@@ -99,7 +91,8 @@ def pictures(
     calls of the prior. "difference" is `difference` of the target and x.
 
     Args:
-        x0_hat: what the target is made of, like asked.x.
+        render: [C, H, W, 3] in [0, 1].
+        asked: about the same C views; x0_hat: its answer, like asked.x.
         many_steps: n; 0 leaves that column out. A stage whose own target takes several steps
             shows that one instead.
     """
@@ -107,7 +100,7 @@ def pictures(
     steps = stage.target_steps if stage.target_steps > 1 else many_steps
     one = x0_hat if stage.target_steps == 1 else _denoised(stage, prior, asked, 1)
     shown = {
-        "render": asked.render.permute(0, 3, 1, 2),
+        "render": render.permute(0, 3, 1, 2),
         "noised": _decode(prior, add_noise(asked.x, asked.noise, abar)),
         "one step": _decode(prior, one),
     }
@@ -156,9 +149,7 @@ def facts(
 
 def _denoised(stage: Stage, prior: Prior, asked: Question, steps: int) -> Tensor:
     with_steps = stage.model_copy(update={"target_steps": steps})
-    return denoise(
-        with_steps, prior, asked.x, asked.noise, asked.timesteps, asked.cond, asked.uncond
-    )
+    return denoise(with_steps, prior, asked)
 
 
 def _decode(prior: Prior, x: Tensor) -> Tensor:

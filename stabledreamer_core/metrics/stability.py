@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-Record = Mapping[str, Any]  # a run.json: prompt, seed, metrics, stages
+Run = Mapping[str, Any]  # a run.json: prompt, seed, metrics, stages
 
 
-def spread_over_seeds(records: Iterable[Record], metric: str) -> dict[str, float | int | None]:
+def spread_over_seeds(records: Iterable[Run], metric: str) -> dict[str, float | int | None]:
     """How much a metric depends on the seed, all else equal.
 
     Only prompts with two or more measured seeds count. Returns their number as `prompts`, `mean`
@@ -36,7 +36,7 @@ def spread_over_seeds(records: Iterable[Record], metric: str) -> dict[str, float
     }
 
 
-def loss_roughness(record: Record, stage: str) -> float | None:
+def loss_roughness(record: Run, stage: str) -> float | None:
     """`roughness` of a stage's recorded losses; None where fewer than three were recorded."""
     return roughness(record["stages"].get(stage, {}).get("losses") or [])
 

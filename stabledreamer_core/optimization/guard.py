@@ -4,48 +4,40 @@ A NaN spreads through Adam's moments and never leaves, so the step that brought 
 Steps draw the same random numbers when they are done again; what differs is their length.
 """
 
+import copy
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.optimization.state import TrainState
+from stabledreamer_core.scene.density import Params
 
 KEEP_EVERY = 50  # steps between two states to go back to
 LOOK_EVERY = 10  # steps between two looks on a GPU, where looking means waiting
 SMALLER = 0.5  # what a step's length is multiplied with each time
 MAX_ROLLBACKS = 3
-RATE = "guard.rate"  # in the tensors of a resume state
-
-State = tuple[int, dict[str, Tensor]]
 
 
 @dataclass
 class Guard:
     """The state to go back to, and how often the loop has."""
 
-    rate: float = 1.0  # multiplies every learning rate
+    name: str  # the stage's
+    good: TrainState
     rollbacks: int = 0
-    good: State | None = None
 
-    def resume(self, state: State) -> None:
-        """Go back no further than a resume state, and take its rate."""
-        self.keep(*state)
-        rate = float(state[1].get(RATE, torch.tensor(1.0)).flatten()[:1].sum())
-        self.rate = rate if 0.0 < rate <= 1.0 else 1.0
+    def __post_init__(self) -> None:
+        self.keep(self.good)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a resume state must hold; nothing in a run that never went wrong."""
-        return {} if self.rate == 1.0 else {RATE: torch.tensor(self.rate)}
+    def keep(self, state: TrainState) -> None:
+        """Remember a copy of a state that is known to be good."""
+        self.good = copy.deepcopy(state)
 
-    def keep(self, step: int, tensors: dict[str, Tensor]) -> None:
-        """Remember a state that is known to be good; `step` is the next one."""
-        self.good = step, {key: value.detach().clone() for key, value in tensors.items()}
-
-    def roll_back(self, name: str, step: int, diagnosis: str) -> State | None:
-        """The state to go back to (None: the very start), with smaller steps from there on.
+    def roll_back(self, state: TrainState, diagnosis: str) -> TrainState:
+        """The last good state, with smaller steps from there on than `state`, which is not good.
 
         Raises:
             UserError: it happened `MAX_ROLLBACKS` times before.
@@ -53,33 +45,32 @@ class Guard:
         self.rollbacks += 1
         if self.rollbacks > MAX_ROLLBACKS:
             raise UserError(
-                f"{name} went wrong {self.rollbacks} times, the last time at step {step}: "
-                f"{diagnosis}; lower {name}.learning_rates or {name}.guidance_scale, or set "
-                f"{name}.dtype to float32"
+                f"{self.name} went wrong {self.rollbacks} times, the last time at step "
+                f"{state.step}: {diagnosis}; lower {self.name}.learning_rates or "
+                f"{self.name}.guidance_scale, or set {self.name}.dtype to float32"
             )
-        self.rate *= SMALLER
-        back = self.good[0] if self.good else 0
+        back = replace(copy.deepcopy(self.good), rate=state.rate * SMALLER)
         warnings.warn(
-            f"{name}, step {step}: {diagnosis}; going back to step {back} with learning rates "
-            f"times {self.rate:g}",
+            f"{self.name}, step {state.step}: {diagnosis}; going back to step {back.step} with "
+            f"learning rates times {back.rate:g}",
             stacklevel=3,
         )
-        return self.good
+        return back
 
 
-def is_due(step: int, device: torch.device) -> bool:
-    """Whether to look after `step`: always on a CPU, now and then on a GPU."""
+def is_checked(step: int, iterations: int, device: torch.device) -> bool:
+    """Whether to look after `step`: always on a CPU; on a GPU now and then, and at the end."""
     every = 1 if device.type == "cpu" else LOOK_EVERY
-    return (step + 1) % every == 0
+    return (step + 1) % every == 0 or step + 1 == iterations
 
 
-def all_finite(loss: Tensor, params: Any) -> bool:
+def all_finite(loss: Tensor, params: Params) -> bool:
     """Whether the loss and every parameter are finite numbers."""
     parts = [loss.isfinite().all(), *(value.isfinite().all() for value in params.values())]
     return bool(torch.stack(parts).all())
 
 
-def diagnose(loss: Tensor, x: Tensor, x0_hat: Tensor, params: Any) -> str:
+def diagnose(loss: Tensor, x: Tensor, x0_hat: Tensor, params: Params) -> str:
     """Which of the step's tensors is not finite, the earliest cause first.
 
     A parameter that is not finite makes the next render wrong, and with it all the rest; after one

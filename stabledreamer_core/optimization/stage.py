@@ -3,19 +3,22 @@
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from gsplat.strategy.base import Strategy
 
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.memory import halve_on_oom, peak_memory_bytes
-from stabledreamer_core.optimization.checkpoint import load_newest_state, save_state
-from stabledreamer_core.optimization.loop import Observe, Progress, optimize
+from stabledreamer_core.optimization.loop import optimize
+from stabledreamer_core.optimization.observe import Observe, Progress
+from stabledreamer_core.optimization.resume import load_newest, save_newest
+from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.priors import load_prior, prior_hash
+from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import Splats, init_ball
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Config, Stage, StageName
@@ -48,6 +51,7 @@ def run_stage(
     cache_dir: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
+    strategy: Strategy | None = None,
 ) -> StageResult:
     """Run a stage to its end, going on from `work_dir` if it holds unfinished work.
 
@@ -56,7 +60,8 @@ def run_stage(
         work_dir: for resume states; the caller removes it once the result is safe. None keeps none.
         base: folder that a prior named by a relative path is looked for in, after the current one.
         cache_dir: where text embeddings are kept between runs.
-        progress, observe: see loop.py.
+        progress, observe: see observe.py.
+        strategy: density control by gsplat's interface, in place of what the settings name.
 
     Raises:
         UserError: a prior that cannot be had, or unfinished work of other settings.
@@ -68,6 +73,7 @@ def run_stage(
         cache_dir=cache_dir,
         progress=progress,
         observe=observe,
+        strategy=strategy,
     )
     return result
 
@@ -84,6 +90,7 @@ def run_stages(
     cache_dir: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
+    strategy: Strategy | None = None,
 ) -> list[StageResult]:
     """The same for B objects in one batch, which on a GPU costs little more than one.
 
@@ -92,7 +99,14 @@ def run_stages(
 
     Args:
         prompts, seeds: [B]; starts: [B] scenes of one size.
+
+    Raises:
+        ValueError: the numbers of prompts, seeds and starts differ, or the density control changes
+            the number of Gaussians and there is more than one object.
     """
+    stage = config.stage(name)
+    if not len(prompts) == len(seeds) == len(seeds if starts is None else starts):
+        raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds, {len(starts or [])} starts")
 
     def work(size: int) -> list[StageResult]:
         results: list[StageResult] = []
@@ -102,13 +116,14 @@ def run_stages(
             if work_dir is not None and size < len(prompts):
                 folder = work_dir / f"{first}-{size}"
             batch = Batch(
-                config.stage(name),
+                stage,
                 name,
                 prompts[rows],
                 seeds[rows],
                 [initial_scene(config, seed) for seed in seeds[rows]]
                 if starts is None
                 else starts[rows],
+                strategy or density_strategy(stage.density, stage.iterations, seeds[rows], name),
                 pick_device(config.device),
             )
             save_every = config.checkpoint.every_seconds
@@ -127,6 +142,7 @@ class Batch:
     prompts: list[str]
     seeds: list[int]
     starts: list[Splats]
+    strategy: Strategy
     device: torch.device
 
 
@@ -139,13 +155,17 @@ def _run_batch(
     progress: Callable[[Progress], None] | None,
     observe: Observe | None,
 ) -> list[StageResult]:
-    stage, device = batch.stage, batch.device
+    stage, count = batch.stage, len(batch.prompts)
 
     # 1. Unfinished work, if it is of these very settings.
-    key, resume, spent = "", None, 0.0
+    found, key, spent = None, "", 0.0
     if work_dir is not None:
         key = _state_key(batch, base)
-        resume, spent = _unfinished(work_dir, key)
+        found = load_newest(work_dir, key, stage, batch.strategy, batch.device)
+    if found is not None:
+        state, spent = found
+    else:
+        state = TrainState.begin(stage, batch.starts, batch.strategy, batch.device)
 
     # 2. The prior, and the prompts' embeddings for every direction.
     prior = load_prior(
@@ -154,7 +174,7 @@ def _run_batch(
         variant=stage.variant,
         dtype=stage.dtype,
         engine=stage.engine,
-        device=device,
+        device=batch.device,
         base=base,
         cache_dir=cache_dir,
     )
@@ -162,44 +182,24 @@ def _run_batch(
     embeddings = prior.embed([*asked, ""])
 
     # 3. Optimise.
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if batch.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(batch.device)
     began = time.monotonic()
 
-    def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
+    def save(state: TrainState) -> None:
         assert work_dir is not None
-        seconds = spent + time.monotonic() - began
-        save_state(work_dir, step, tensors, {"key": key, "seconds": f"{seconds:.3f}"})
+        save_newest(work_dir, state, key, spent + time.monotonic() - began)
 
     scenes, losses = optimize(
-        stage,
-        batch.starts,
-        prior,
-        embeddings[:-1].unflatten(0, (len(batch.prompts), -1)),
-        embeddings[-1:],
+        *(stage, state, prior, embeddings[:-1].unflatten(0, (count, -1)), embeddings[-1:]),
         seeds=batch.seeds,
         name=batch.name,
-        device=device,
-        resume=resume,
         save=None if work_dir is None else save,
         save_every_seconds=save_every_seconds,
         progress=progress,
         observe=observe,
     )
     return _results(batch, scenes, losses, spent, time.monotonic() - began)
-
-
-def _unfinished(
-    work_dir: Path, key: str
-) -> tuple[tuple[int, dict[str, torch.Tensor]] | None, float]:
-    """The step and tensors to go on from, if any, and the seconds spent so far."""
-    found = load_newest_state(work_dir, key)
-    if found is None:
-        return None, 0.0
-    tensors, metadata, notes = found
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
-    return (int(metadata["step"]), tensors), float(metadata["seconds"])
 
 
 def _results(
@@ -240,6 +240,7 @@ def _state_key(batch: Batch, base: Path | None) -> str:
     digest = hashlib.sha256()
     described = {
         "stage": stage.model_dump(),
+        "strategy": repr(batch.strategy),
         "prompts": batch.prompts,
         "seeds": batch.seeds,
         "prior": prior_hash(stage.prior, revision=stage.revision, base=base),

@@ -1,107 +1,176 @@
-"""What the stage loop carries from step to step, and its form as named tensors for resuming."""
+"""What the stage loop carries from step to step; it loads and saves itself."""
 
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from gsplat.strategy import MCMCStrategy
+from gsplat.strategy.base import Strategy
 from torch import Tensor
 
+from stabledreamer_core.distillation.annealing import learning_rate
 from stabledreamer_core.distillation.sample_step import Target
-from stabledreamer_core.scene import density as density_control
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.optimization.checkpoint import check_scene
 from stabledreamer_core.scene.cameras import Views
+from stabledreamer_core.scene.density import FixedCount, Optimizers, split_largest
 from stabledreamer_core.scene.gaussians import KEYS, Splats
 from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.tensor_files import load_tensors, save_tensors
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+VIEWS = ("azimuth_deg", "elevation_deg", "viewmats", "Ks")
+RATE = r"1\.0|0\.\d{1,17}|\d(\.\d{1,17})?e-\d\d"  # within [0, 1], as Python writes it
+TARGET = ("backgrounds", "timesteps", "weight", "x0_hat")
 
 
-def begin(
-    stage: Stage,
-    starts: list[Splats],
-    device: torch.device,
-    resume: tuple[int, dict[str, Tensor]] | None,
-) -> tuple[
-    Any, density_control.Optimizers, density_control.GradientGrowth | None, Target | None, int
-]:
-    """Parameters, one Adam each (as gsplat's strategies expect), density state, target, step.
+@dataclass
+class TrainState:
+    """All that the next step depends on, settings, seeds and prior aside.
 
-    What `resume` holds is copied, never changed: the loop may have to go back to it again.
-
-    Raises:
-        ValueError: the density strategy "default" is asked for more than one object.
+    The N Gaussians of each of B objects lie one after another in tensors of B N rows.
     """
-    if stage.density.strategy == "default" and len(starts) > 1:
-        raise ValueError("the density strategy default changes each object's size: one at a time")
-    first, tensors = resume or (0, {})
-    if resume:
-        source = {key: tensors[key] for key in KEYS}
-    else:
-        split = [density_control.split_largest(s, stage.density.start_count) for s in starts]
-        source = {key: torch.cat([scene[key] for scene in split]) for key in KEYS}
+
+    params: torch.nn.ParameterDict  # [B N, ...] as gaussians.py describes them
+    optimizers: Optimizers  # one Adam a parameter, as gsplat's strategies expect
+    strategy: Strategy  # gsplat's interface (scene/density.py)
+    strategy_state: dict[str, Any]  # the strategy's own running state
+    step: int = 0  # the next one
+    rate: float = 1.0  # multiplies every learning rate (guard.py)
+    target: Target | None = None  # to be used again by the next step
+
+    @classmethod
+    def begin(
+        cls, stage: Stage, starts: list[Splats], strategy: Strategy, device: torch.device
+    ) -> "TrainState":
+        """The state before the first step.
+
+        Args:
+            starts: the scenes of B objects, all of one size.
+            strategy: density control: ours (`density_strategy`) or one of gsplat's.
+
+        Raises:
+            ValueError: a strategy that changes the number of Gaussians, for more than one object.
+        """
+        if len(starts) > 1 and not isinstance(strategy, FixedCount):
+            raise ValueError(f"{type(strategy).__name__} changes each object's size: one at a time")
+        split = [split_largest(scene, stage.density.start_count) for scene in starts]
+        scenes = {key: torch.cat([scene[key] for scene in split]) for key in KEYS}
         if not stage.anisotropic:
-            source["scales"] = source["scales"].mean(-1, keepdim=True).expand(-1, 3)
-    params = torch.nn.ParameterDict(
-        {key: torch.nn.Parameter(source[key].detach().to(device).clone()) for key in KEYS}
-    )
-    optimizers: density_control.Optimizers = {
-        key: torch.optim.Adam([params[key]], lr=1e-3, betas=stage.adam_betas, eps=1e-15)
-        for key in KEYS
-    }
-    if resume:
-        for key, optimizer in optimizers.items():
-            optimizer.state[params[key]] = {
-                "step": tensors[f"adam.{key}.step"].clone(),
-                "exp_avg": tensors[f"adam.{key}.exp_avg"].to(device, copy=True),
-                "exp_avg_sq": tensors[f"adam.{key}.exp_avg_sq"].to(device, copy=True),
-            }
-    growth = None
-    if stage.density.strategy == "default":
-        kept = {k: v.to(device, copy=True) for k, v in _strip(tensors, "growth.").items()}
-        growth = density_control.GradientGrowth(stage.density, stage.iterations, kept)
-    return params, optimizers, growth, _restore_target(tensors, stage, device), first
+            scenes["scales"] = scenes["scales"].mean(-1, keepdim=True).expand(-1, 3)
+        return cls._of(stage, scenes, strategy, device)
 
+    @classmethod
+    def load(
+        cls, path: Path, stage: Stage, strategy: Strategy, device: torch.device
+    ) -> tuple["TrainState", dict[str, str]]:
+        """What `save` wrote, and its metadata; the steps from here have the same bits on a CPU.
 
-def state_tensors(
-    stage: Stage,
-    step: int,
-    params: Any,
-    optimizers: density_control.Optimizers,
-    growth: density_control.GradientGrowth | None,
-    target: Target | None,
-) -> dict[str, Tensor]:
-    """Everything that `step`, the next one, depends on, as named tensors."""
-    tensors = {key: params[key] for key in KEYS}
-    for key, optimizer in optimizers.items():
-        for moment, value in optimizer.state[params[key]].items():
-            tensors[f"adam.{key}.{moment}"] = value
-    if growth:
-        tensors.update({f"growth.{key}": value for key, value in growth.tensors().items()})
-    if target is not None and target.x0_hat is not None and step % stage.target_reuse:
-        views = target.views
-        tensors |= {
-            "target.azimuth_deg": views.azimuth_deg,
-            "target.elevation_deg": views.elevation_deg,
-            "target.viewmats": views.viewmats,
-            "target.Ks": views.Ks,
-            "target.backgrounds": target.backgrounds,
-            "target.timesteps": target.timesteps,
-            "target.weight": target.weight,
-            "target.x0_hat": target.x0_hat,
+        Raises:
+            UserError: the file is missing, damaged, or holds no such state.
+        """
+        tensors, metadata = load_tensors(path)
+        _check(path, tensors, metadata)
+        state = cls._of(stage, tensors, strategy, device)
+        state.step, state.rate = int(metadata["step"]), float(metadata["rate"])
+        for key, optimizer in state.optimizers.items():
+            adam = _strip(tensors, f"adam.{key}.")
+            moments = {name: adam[name].to(device) for name in MOMENTS}
+            optimizer.state[state.params[key]] = {"step": adam["step"]} | moments
+        for key, value in _strip(tensors, "strategy.").items():
+            state.strategy_state[key] = value.to(device)
+        kept = {key: value.to(device) for key, value in _strip(tensors, "target.").items()}
+        if kept:
+            views = {key: kept[key] for key in VIEWS}
+            rest = {key: kept[key] for key in TARGET}
+            state.target = Target(Views(**views, resolution=stage.render_resolution), **rest)
+        return state, metadata
+
+    @classmethod
+    def _of(
+        cls, stage: Stage, scenes: Splats, strategy: Strategy, device: torch.device
+    ) -> "TrainState":
+        """Fresh optimisers for the tensors of `scenes` [B N, ...], which are copied."""
+        params = torch.nn.ParameterDict(
+            {key: torch.nn.Parameter(scenes[key].detach().to(device, copy=True)) for key in KEYS}
+        )
+        optimizers: Optimizers = {
+            key: torch.optim.Adam([params[key]], lr=1e-3, betas=stage.adam_betas, eps=1e-15)
+            for key in KEYS
         }
-    return tensors
+        strategy.check_sanity(params, optimizers)
+        return cls(params, optimizers, strategy, strategy.initialize_state())
+
+    def save(self, path: Path, metadata: dict[str, str]) -> None:
+        """Write all of it, whole or not at all, with a digest that `load` compares."""
+        tensors = {key: self.params[key] for key in KEYS}
+        for key, optimizer in self.optimizers.items():
+            for name, value in optimizer.state[self.params[key]].items():
+                tensors[f"adam.{key}.{name}"] = value
+        for key, value in self.strategy_state.items():
+            if isinstance(value, Tensor):
+                tensors[f"strategy.{key}"] = value
+        if self.target is not None:
+            tensors |= {f"target.{key}": getattr(self.target.views, key) for key in VIEWS}
+            tensors |= {f"target.{key}": getattr(self.target, key) for key in TARGET}
+        save_tensors(path, tensors, metadata | {"step": f"{self.step}", "rate": f"{self.rate!r}"})
+
+    def set_learning_rates(self, stage: Stage) -> None:
+        """Those of the next step, by how much of the stage is done."""
+        for key, optimizer in self.optimizers.items():
+            rates = getattr(stage.learning_rates, key)
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * learning_rate(self.step / stage.iterations, *rates)
+
+    def before_backward(self, info: dict[str, Any]) -> None:
+        """The strategy's `step_pre_backward`; `info` is the rasteriser's meta."""
+        self.strategy.step_pre_backward(
+            self.params, self.optimizers, self.strategy_state, self.step, info
+        )
+
+    def after_step(self, info: dict[str, Any], seed: int) -> None:
+        """The strategy's `step_post_backward`, with torch's own random numbers drawn from `seed`.
+
+        gsplat's MCMCStrategy also wants the means' learning rate.
+        """
+        rate = {"lr": self.optimizers["means"].param_groups[0]["lr"]}
+        extra = rate if isinstance(self.strategy, MCMCStrategy) else {}
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.strategy.step_post_backward(
+                self.params, self.optimizers, self.strategy_state, self.step, info, **extra
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the Gaussians are."""
+        return self.params["means"].device
+
+    def scenes(self, count: int) -> list[Splats]:
+        """The scene of each of `count` objects."""
+        parts = {key: self.params[key].detach().chunk(count) for key in KEYS}
+        return [{key: parts[key][index] for key in KEYS} for index in range(count)]
 
 
-def _restore_target(
-    tensors: dict[str, Tensor], stage: Stage, device: torch.device
-) -> Target | None:
-    kept = {key: value.to(device) for key, value in _strip(tensors, "target.").items()}
-    if not kept:
-        return None
-    views = Views(
-        kept["azimuth_deg"],
-        kept["elevation_deg"],
-        kept["viewmats"],
-        kept["Ks"],
-        stage.render_resolution,
-    )
-    return Target(views, kept["backgrounds"], kept["timesteps"], kept["weight"], kept["x0_hat"])
+def _check(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Raise a UserError unless a `TrainState` can be made of these."""
+    step, rate = str(metadata.get("step")), str(metadata.get("rate"))
+    if not re.fullmatch(r"\d{1,9}", step) or not re.fullmatch(RATE, rate):
+        raise UserError(f"checkpoint {path} is damaged: step {step[:20]!r}, rate {rate[:20]!r}")
+    check_scene(path, tensors)
+    for moment in MOMENTS:
+        check_scene(path, tensors, "adam.", f".{moment}")
+    if any(tensors[f"adam.{key}.exp_avg"].shape != tensors[key].shape for key in KEYS):
+        raise UserError(f"checkpoint {path} is damaged: Adam's moments are of another scene")
+    for key in KEYS:
+        count = tensors.get(f"adam.{key}.step")
+        if count is None or count.shape != () or not count.isfinite():
+            raise UserError(f"checkpoint {path} is damaged: adam.{key}.step is missing")
+    kept = _strip(tensors, "target.").keys()
+    if kept and kept != {*VIEWS, *TARGET}:
+        raise UserError(f"checkpoint {path} is damaged: of its target there is only a part")
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,7 +3,8 @@
 SDS gradients are noisy, so growth by gradient thresholds (3DGS) fits them badly: the default here
 keeps the number fixed and moves dead Gaussians onto living ones, after 3DGS-MCMC (Kheradmand et
 al. 2024), whose own CUDA-only relocation gsplat's MCMCStrategy uses. gsplat's DefaultStrategy is
-there by name for comparison.
+there by name for comparison. All have gsplat's `Strategy` interface, so any of gsplat's own, or one
+of yours, takes their place (`run_stage(..., strategy=...)`).
 """
 
 import math
@@ -12,19 +13,72 @@ from typing import Any
 
 import torch
 from gsplat.strategy import DefaultStrategy
+from gsplat.strategy.base import Strategy
 from torch import Tensor
 
 from stabledreamer_core.scene.gaussians import KEYS, Splats
+from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Density
 
 Params = dict[str, torch.nn.Parameter] | torch.nn.ParameterDict
 Optimizers = dict[str, torch.optim.Optimizer]
 
 
-def is_due(density: Density, step: int, iterations: int) -> bool:
-    """Whether density control acts after `step` (counted from 0)."""
-    within = density.start * iterations <= step < density.stop * iterations
-    return density.strategy != "none" and within and (step + 1) % density.every == 0
+def density_strategy(density: Density, iterations: int, seeds: list[int], name: str) -> Strategy:
+    """What `density` asks for, for a stage of `iterations` steps.
+
+    Args:
+        seeds, name: of the objects and of the stage, for random numbers.
+    """
+    start = math.ceil(density.start * iterations)
+    if density.strategy == "default":
+        return CappedGrowth(
+            max_count=density.max_count,
+            prune_opa=density.dead_opacity,
+            grow_grad2d=density.grow_grad2d,
+            refine_start_iter=start,
+            refine_stop_iter=math.floor(density.stop * iterations),
+            refine_every=density.every,
+            reset_every=10 * iterations + 1,
+        )
+    if density.strategy == "relocate":
+        stop = math.ceil(density.stop * iterations)
+        return Relocation(seeds, name, density.dead_opacity, start, stop, density.every)
+    return FixedCount()
+
+
+class FixedCount(Strategy):
+    """No density control. What is derived from it keeps each object's number of Gaussians."""
+
+    def initialize_state(self) -> dict[str, Any]:
+        """No running state."""
+        return {}
+
+
+@dataclass
+class Relocation(FixedCount):
+    """Every `refine_every` steps in [refine_start_iter, refine_stop_iter): `relocate_dead`."""
+
+    seeds: list[int]  # one an object
+    name: str  # of the stage
+    dead_opacity: float = 0.02
+    refine_start_iter: int = 0
+    refine_stop_iter: int = 15_000
+    refine_every: int = 100
+
+    def step_post_backward(
+        self,
+        params: Params,
+        optimizers: Optimizers,
+        state: dict[str, Any],
+        step: int,
+        info: dict[str, Any],
+    ) -> None:
+        """Move the dead after `step`, counted from 0."""
+        within = self.refine_start_iter <= step < self.refine_stop_iter
+        if within and (step + 1) % self.refine_every == 0:
+            randoms = [generator(seed, self.name, step, "relocate") for seed in self.seeds]
+            relocate_dead(params, optimizers, self.dead_opacity, randoms)
 
 
 @torch.no_grad()
@@ -137,48 +191,9 @@ class CappedGrowth(DefaultStrategy):
         return grown
 
 
-class GradientGrowth:
-    """`CappedGrowth`, with its accumulated state kept in plain tensors for resuming."""
-
-    def __init__(self, density: Density, iterations: int, tensors: dict[str, Tensor]) -> None:
-        self.strategy = CappedGrowth(
-            max_count=density.max_count,
-            prune_opa=density.dead_opacity,
-            grow_grad2d=density.grow_grad2d,
-            refine_start_iter=math.ceil(density.start * iterations),
-            refine_stop_iter=math.floor(density.stop * iterations),
-            refine_every=density.every,
-            reset_every=10 * iterations + 1,
-        )
-        self.state: dict[str, Any] = self.strategy.initialize_state(scene_scale=1.0)
-        self.state.update(tensors)
-
-    def before_backward(
-        self, params: Params, optimizers: Optimizers, step: int, meta: dict
-    ) -> None:
-        """Ask autograd to keep the gradient of the projected means."""
-        self.strategy.step_pre_backward(params, optimizers, self.state, step, meta)
-
-    def after_backward(
-        self, params: Params, optimizers: Optimizers, step: int, meta: dict, seed: int
-    ) -> None:
-        """Accumulate, and at its times duplicate, split and prune."""
-        with torch.random.fork_rng(devices=_cuda_devices(params["means"])):
-            torch.manual_seed(seed)
-            self.strategy.step_post_backward(params, optimizers, self.state, step, meta)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a resume state must hold."""
-        return {key: value for key, value in self.state.items() if isinstance(value, Tensor)}
-
-
 def _rotate(quats: Tensor, vectors: Tensor) -> Tensor:
     """Rotate vectors [N, 3] by wxyz quaternions [N, 4] of any length."""
     quats = torch.nn.functional.normalize(quats, dim=-1)
     w, axis = quats[:, :1], quats[:, 1:]
     turned = 2.0 * torch.linalg.cross(axis, vectors)
     return vectors + w * turned + torch.linalg.cross(axis, turned)
-
-
-def _cuda_devices(tensor: Tensor) -> list[torch.device]:
-    return [tensor.device] if tensor.is_cuda else []

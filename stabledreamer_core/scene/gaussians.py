@@ -48,7 +48,7 @@ def init_ball(
     }
 
 
-def activate(splats: Splats) -> Splats:
+def activate(splats: Splats | torch.nn.ParameterDict) -> Splats:
     """Linear scales, opacities and colours in (0, 1), unit quaternions."""
     return {
         "means": splats["means"],

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from stabledreamer_core.debugger.draw import Place, alike, by_side, lines
-from stabledreamer_core.debugger.files import Record, read_records
+from stabledreamer_core.debugger.files import DebugRecord, read_records
 from stabledreamer_core.debugger.record import FOLDER
 from stabledreamer_core.errors import UserError
 
@@ -35,7 +35,7 @@ def debugger_data(asset_dir: Path, record: dict[str, Any]) -> str:
     return json.dumps(groups).replace("<", "\\u003c") if groups else "null"
 
 
-def _run(number: int, records: list[Record]) -> list[Group]:
+def _run(number: int, records: list[DebugRecord]) -> list[Group]:
     """Over time: a frame a record, a row a side."""
     if not records:
         return []
@@ -47,7 +47,7 @@ def _run(number: int, records: list[Record]) -> list[Group]:
     return [_group(f"Stage {number}, during the run", labels, [frames[i] for i in chosen])]
 
 
-def _levels(number: int, records: list[Record]) -> list[Group]:
+def _levels(number: int, records: list[DebugRecord]) -> list[Group]:
     """Over the noise level: a frame a level, a row a view."""
     if not records:
         return []

@@ -7,15 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stabledreamer_core.distillation.sample_step import Target
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.optimization.checkpoint import (
-    load_checkpoint,
-    load_newest_state,
-    save_checkpoint,
-    save_state,
-)
+from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
+from stabledreamer_core.optimization.resume import load_newest, save_newest
+from stabledreamer_core.optimization.state import TrainState
+from stabledreamer_core.scene.cameras import orbit
+from stabledreamer_core.scene.density import FixedCount
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
+from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.tensor_files import load_tensors, save_tensors
 
 
@@ -23,13 +24,19 @@ def splats() -> dict[str, torch.Tensor]:
     return init_ball(20, 0.7, 0.05, 0.1, generator("checkpoint"))
 
 
-def state(value: float) -> dict[str, torch.Tensor]:
-    tensors = {key: torch.full_like(tensor, value) for key, tensor in splats().items()}
-    for key in KEYS:
-        tensors[f"adam.{key}.step"] = torch.tensor(value)
-        for moment in ("exp_avg", "exp_avg_sq"):
-            tensors[f"adam.{key}.{moment}"] = torch.zeros_like(tensors[key])
-    return tensors
+def state(step: int) -> TrainState:
+    """The state after `step` steps of a stage whose Gaussians all become that number."""
+    made = TrainState.begin(Stage(), [splats()], FixedCount(), torch.device("cpu"))
+    made.step = step
+    for key, optimizer in made.optimizers.items():
+        made.params[key].grad = torch.zeros_like(made.params[key])
+        optimizer.step()
+        torch.nn.init.constant_(made.params[key], step)
+    return made
+
+
+def newest(folder: Path, key: str = "k") -> tuple[TrainState, float] | None:
+    return load_newest(folder, key, Stage(), FixedCount(), torch.device("cpu"))
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -66,25 +73,24 @@ def test_any_truncation_is_noticed(tmp_path_factory: pytest.TempPathFactory, sha
 
 def test_a_damaged_newest_state_falls_back_with_a_warning(tmp_path: Path) -> None:
     for step in (10, 20, 30):
-        save_state(tmp_path, step, state(float(step)), {"key": "k", "seconds": "1.000"})
+        save_newest(tmp_path, state(step), "k", step / 10)
     states = sorted(tmp_path.iterdir())
     assert [path.name for path in states] == [
         "state-00000020.safetensors",
         "state-00000030.safetensors",
     ]
     states[-1].write_bytes(states[-1].read_bytes()[:-4])
-    found = load_newest_state(tmp_path, "k")
-    assert found is not None
-    tensors, metadata, warnings = found
-    assert metadata["step"] == "20" and tensors["opacities"][0] == 20.0
-    assert len(warnings) == 1 and "falling back" in warnings[0]
+    with pytest.warns(UserWarning, match="falling back") as warned:
+        found = newest(tmp_path)
+    assert found is not None and len(warned) == 1
+    assert found[0].step == 20 and found[0].params["opacities"][0] == 20.0 and found[1] == 2.0
 
 
 def test_state_of_other_settings_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path, 10, state(0.0), {"key": "k", "seconds": "1.000"})
+    save_newest(tmp_path, state(10), "k", 1.0)
     with pytest.raises(UserError, match="other settings"):
-        load_newest_state(tmp_path, "another")
-    assert load_newest_state(tmp_path / "nowhere", "k") is None
+        newest(tmp_path, "another")
+    assert newest(tmp_path / "nowhere") is None
 
 
 def test_the_same_contents_are_the_same_bytes(tmp_path: Path) -> None:
@@ -104,12 +110,43 @@ def test_a_state_written_after_going_back_outlives_those_of_the_future_it_left(
     tmp_path: Path,
 ) -> None:
     for step in (50, 79, 90):
-        save_state(tmp_path, step, state(float(step)), {"key": "k", "seconds": "1.0"})
+        save_newest(tmp_path, state(step), "k", 1.0)
     for step in (60, 70):  # gone back to 50
-        save_state(tmp_path, step, state(float(step)), {"key": "k", "seconds": "1.0"})
-        found = load_newest_state(tmp_path, "k")
-        assert found and found[1]["step"] == str(step)
+        save_newest(tmp_path, state(step), "k", 1.0)
+        found = newest(tmp_path)
+        assert found and found[0].step == step
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "state-00000060.safetensors",
         "state-00000070.safetensors",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "metadata"),
+    [
+        ("", {"step": "x"}),
+        ("", {"step": "-1"}),
+        ("", {"rate": "nan"}),
+        ("", {"rate": "2.0"}),
+        ("", {"seconds": "nan"}),
+        ("means", {}),
+        ("adam.quats.step", {}),
+        ("adam.scales.exp_avg_sq", {}),
+        ("target.x0_hat", {}),
+    ],
+)
+def test_a_state_that_cannot_be_gone_on_from_is_passed_over(
+    lost: str, metadata: dict[str, str], tmp_path: Path
+) -> None:
+    whole = state(20)
+    views = orbit(torch.zeros(1), torch.zeros(1), 3.0, 40.0, Stage().render_resolution)
+    whole.target = Target(views, *(torch.ones(1, 3), torch.ones(1), torch.ones(1), torch.ones(1)))
+    save_newest(tmp_path, whole, "k", 2.0)
+    found = newest(tmp_path)
+    assert found and found[0].target and torch.equal(found[0].target.views.Ks, views.Ks)
+    path = tmp_path / "state-00000020.safetensors"
+    tensors, known = load_tensors(path)
+    tensors.pop(lost, None)
+    save_tensors(path, tensors, known | metadata)
+    with pytest.warns(UserWarning, match=r"state-00000020.*falling back"):
+        assert newest(tmp_path) is None

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from stabledreamer.cli.main import main
-from stabledreamer_core.debugger.files import Record, Seen, write_record
-from stabledreamer_core.optimization.checkpoint import save_checkpoint, save_state
+from stabledreamer_core.debugger.files import DebugRecord, Seen, write_record
+from stabledreamer_core.optimization.checkpoint import save_checkpoint
 from stabledreamer_core.scene.gaussians import init_ball
 from tasks.keys import STAGE1
 
@@ -32,7 +32,7 @@ def ball() -> dict[str, torch.Tensor]:
 def record_of_a_step(out: Path, step: int) -> None:
     seen = Seen(0.0, 0.0, "front view", 500, 0.5, 0.1)
     shown = {"render": torch.zeros(1, 3, 8, 8), "difference": torch.zeros(1, 3, 8, 8)}
-    made = Record("k", 1, step, 10, tuple(shown), (seen,))
+    made = DebugRecord("k", 1, step, 10, tuple(shown), (seen,))
     write_record(out / f"debug/stage1/step-{step:06d}", made, shown)
 
 
@@ -86,7 +86,7 @@ def test_the_newest_state_of_a_running_stage_is_looked_at(unfinished, capsys, ti
     prior = ["--set", f"stage1.prior={tiny_if}", "--set", "debug.many_steps=0"]
     work = unfinished / "stage1/work/abc"
     for step in (3, 8):
-        save_state(work, step, ball(), {"key": "k"})
+        save_checkpoint(work / f"state-{step:08d}.safetensors", ball(), {"step": f"{step}"})
     picture = unfinished / "debug-stage1.png"
     chosen = ["--checkpoint", str(work / "state-00000003.safetensors")] if given else []
     assert main(["debug", str(unfinished), *SMALL, *prior, *chosen, "--noise", "0.5"]) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stabledreamer.runtime import artifacts, pages, progress
-from stabledreamer_core.optimization.loop import Progress
+from stabledreamer_core.optimization.observe import Progress
 
 
 @pytest.mark.parametrize(

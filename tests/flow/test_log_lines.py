@@ -2,7 +2,7 @@
 
 import stabledreamer.runtime.log_lines as lines
 from stabledreamer.runtime.settings import load_config
-from stabledreamer_core.optimization.loop import Progress
+from stabledreamer_core.optimization.observe import Progress
 
 
 def test_values_as_words():

@@ -13,11 +13,7 @@ from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.assets.mesh.read import read_glb
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.optimization.checkpoint import (
-    load_checkpoint,
-    load_newest_state,
-    save_state,
-)
+from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.scene.gaussians import init_ball, load_ply, save_ply
 from stabledreamer_core.settings.yaml_text import parse_yaml
@@ -85,12 +81,6 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.ply").write_bytes(data[:-4] + np.float32("nan").tobytes())
     with pytest.raises(UserError, match="finite"):
         load_ply(tmp_path / "a.ply")
-
-
-def test_a_state_that_cannot_be_gone_on_from_is_passed_over(tmp_path: Path) -> None:
-    for metadata in ({"key": "k"}, {"key": "k", "seconds": "nan"}):
-        save_state(tmp_path, 1, scene(), metadata)
-        assert load_newest_state(tmp_path, "k") is None
 
 
 def test_a_record_without_end(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Density control: what it must keep (the picture, the count) and what it must change."""
 
+import pytest
 import torch
 
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.scene.cameras import orbit
-from stabledreamer_core.scene.density import GradientGrowth, relocate_dead, split_largest
+from stabledreamer_core.scene.density import density_strategy, relocate_dead, split_largest
 from stabledreamer_core.scene.gaussians import KEYS, activate, init_ball
 from stabledreamer_core.seeds import generator
 
@@ -85,6 +86,24 @@ def test_halves_lie_along_the_longest_axis_and_keep_the_middle() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["none", "relocate"])
+def test_the_dead_move_at_their_steps_alone(name: str) -> None:
+    changes = {"strategy": name, "every": 3, "start": 0.2, "stop": 0.75, "dead_opacity": 0.02}
+    density = load_config().stage1.density.model_copy(update=changes)
+    strategy = density_strategy(density, 20, [0], "stage1")
+    params, optimizers = trained_ball(50)
+    state, moved = strategy.initialize_state(), []
+    for step in range(20):
+        with torch.no_grad():
+            params["opacities"][:5] = -9.0
+        strategy.step_pre_backward(params, optimizers, state, step, {})
+        strategy.step_post_backward(params, optimizers, state, step, {})
+        if bool((params["opacities"][:5] > -5.0).all()):
+            moved.append(step + 1)
+    assert moved == ([6, 9, 12, 15] if name == "relocate" else [])  # of steps 4 to 14, from 0
+    assert len(params["means"]) == 50
+
+
 def grow(max_count: int, steps: int = 40) -> list[int]:
     """How many Gaussians there are after each step of growing wherever there is a gradient."""
     params, optimizers = trained_ball(100)
@@ -92,26 +111,28 @@ def grow(max_count: int, steps: int = 40) -> list[int]:
         update={"strategy": "default", "grow_grad2d": 1e-9, "max_count": max_count, "every": 5}
         | {"start": 0.0, "stop": 1.0, "dead_opacity": 0.05}
     )
-    growth = GradientGrowth(density, steps, {})
+    strategy = density_strategy(density, steps, [0], "stage1")
+    strategy.check_sanity(params, optimizers)
+    state = strategy.initialize_state()
     counts = []
     for step in range(steps):
         for optimizer in optimizers.values():
             optimizer.zero_grad()
         views = orbit(torch.tensor([0.0]), torch.tensor([10.0]), 3.2, 40.0, 32)
         scene = activate(params)
-        renders, _, meta = rasterization(
+        renders, _, info = rasterization(
             *(scene[key] for key in ("means", "quats", "scales", "opacities", "colors")),
             viewmats=views.viewmats,
             Ks=views.Ks,
             width=32,
             height=32,
         )
-        growth.before_backward(params, optimizers, step, meta)
+        strategy.step_pre_backward(params, optimizers, state, step, info)
         renders.square().sum().backward()
         if step == 30:
             with torch.no_grad():
                 params["opacities"][:20] = -9.0
-        growth.after_backward(params, optimizers, step, meta, step)
+        strategy.step_post_backward(params, optimizers, state, step, info)
         counts.append(len(params["means"]))
     return counts
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.optimization.checkpoint import load_newest_state, save_state
 from stabledreamer_core.optimization.loop import optimize
+from stabledreamer_core.optimization.resume import load_newest, save_newest
+from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
-from tests.method.test_optimize import known_prior, small_stage
+from tests.method.test_optimize import CPU, begin, known_prior, small_stage, strategy_of
 
 
 def run(prior: Any, iterations: int = 120, **changes: Any) -> Any:
@@ -76,54 +77,59 @@ def test_a_second_fault_finds_the_good_state_untouched() -> None:
     assert all(splats[key].isfinite().all() for key in KEYS)
 
 
-def test_growth_goes_back_with_the_rest() -> None:
-    growing = {"strategy": "default", "grow_grad2d": 1e-7}
-    density = small_stage().density.model_copy(update=growing).model_dump()
-    states: list[dict[str, Tensor]] = []
-
-    def keep(step: int, tensors: dict[str, Tensor]) -> None:
-        states.append({key: value.detach().clone() for key, value in tensors.items()})
-
+@pytest.mark.parametrize("strategy", ["relocate", "default"])
+def test_going_back_is_going_on_from_the_saved_state_with_smaller_steps(
+    strategy: str, tmp_path: Path
+) -> None:
+    changes = {"strategy": strategy, "grow_grad2d": 1e-7}
+    density = small_stage().density.model_copy(update=changes).model_dump()
     stage = small_stage(iterations=60, target_reuse=1, density=density)
-    assert stage.density.strategy == "default"
-    optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), keep)
-    resume = (30, states[29])
-    before = {key: value.clone() for key, value in states[29].items()}
-    assert any(key.startswith("growth.") for key in before)
-    optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), None, resume)
-    assert all(torch.equal(before[key], states[29][key]) for key in before)
+
+    def save(state: TrainState) -> None:
+        if state.step == 50:
+            state.save(tmp_path / "50", {})
+
+    plain, _ = optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), save)
+    prior, calls = ill_prior({56})
+    with pytest.warns(UserWarning, match="back to step 50"):
+        gone_back, _ = optimize_saving(stage, prior, None)
+    assert calls[0] == 60 + 6
+    state, _ = TrainState.load(tmp_path / "50", stage, strategy_of(stage), CPU)
+    assert bool(state.strategy_state) == (strategy == "default")
+    state.rate = 0.5
+    truth, _ = optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), None, state)
+    assert all(torch.equal(gone_back[0][key], truth[0][key]) for key in KEYS)
+    assert not torch.equal(gone_back[0]["means"], plain[0]["means"])
 
 
 def test_a_fault_after_a_resume_goes_back_to_the_resumed_state(tmp_path: Path) -> None:
     stage = small_stage(iterations=120, target_reuse=1)
 
-    def save(step: int, tensors: dict[str, Tensor]) -> None:
-        save_state(tmp_path, step, tensors, {"key": "guard", "seconds": "1.0"})
-        if step == 79:
+    def save(state: TrainState) -> None:
+        save_newest(tmp_path, state, "guard", 1.0)
+        if state.step == 79:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         optimize_saving(stage, known_prior((0.9, 0.2, 0.1)), save)
-    found = load_newest_state(tmp_path, "guard")
-    assert found and found[1]["step"] == "79"
+    found = load_newest(tmp_path, "guard", stage, strategy_of(stage), CPU)
+    assert found and found[0].step == 79
     prior, calls = ill_prior({3})
     with pytest.warns(UserWarning, match="back to step 79"):
-        optimize_saving(stage, prior, None, (79, found[0]))
+        optimize_saving(stage, prior, None, found[0])
     assert calls[0] == 41 + 3
 
 
-def optimize_saving(stage: Any, prior: Any, save: Any, resume: Any = None) -> Any:
+def optimize_saving(stage: Any, prior: Any, save: Any, state: TrainState | None = None) -> Any:
     embeddings = torch.zeros(1, 9, 4, 8)
     return optimize(
         stage,
-        [init_ball(60, 0.5, 0.1, 0.3, generator("guard"))],
+        state or begin(stage, [init_ball(60, 0.5, 0.1, 0.3, generator("guard"))]),
         prior,
         embeddings,
         embeddings[0, :1],
         seeds=[3],
         name="stage1",
-        device=torch.device("cpu"),
         save=save,
         save_every_seconds=-1.0,
-        resume=resume,
     )

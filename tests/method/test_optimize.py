@@ -1,14 +1,20 @@
 """The stage loop against a prior whose answer is known, and resuming bit for bit."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from gsplat.strategy import DefaultStrategy, MCMCStrategy
+from gsplat.strategy.base import Strategy
 from torch import Tensor
 
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.optimization.loop import optimize
+from stabledreamer_core.optimization.observe import Observation
+from stabledreamer_core.optimization.state import TrainState
+from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import KEYS, Splats, init_ball
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Stage
@@ -44,18 +50,32 @@ def small_stage(**changes: Any) -> Stage:
     return Stage.model_validate(stage)
 
 
-def run(stage: Stage, color: tuple[float, float, float] = (0.9, 0.2, 0.1), **kwargs: Any) -> Any:
+def strategy_of(stage: Stage, seeds: Sequence[int] = (3,)) -> Strategy:
+    """The density control that the stage names."""
+    return density_strategy(stage.density, stage.iterations, list(seeds), "stage1")
+
+
+def begin(stage: Stage, starts: list[Splats], seeds: Sequence[int] = (3,)) -> TrainState:
+    return TrainState.begin(stage, starts, strategy_of(stage, seeds), CPU)
+
+
+def run(
+    stage: Stage,
+    color: tuple[float, float, float] = (0.9, 0.2, 0.1),
+    state: TrainState | None = None,
+    seed: int = 3,
+    **kwargs: Any,
+) -> Any:
     start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
     embeddings = torch.zeros(1, 9, 4, 8)
     (splats,), losses = optimize(
         stage,
-        [start],
+        state or begin(stage, [start], [seed]),
         known_prior(color),
         embeddings,
         embeddings[0, :1],
-        seeds=[3],
+        seeds=[seed],
         name="stage1",
-        device=CPU,
         **kwargs,
     )
     return splats, losses[:, 0].tolist()
@@ -73,19 +93,23 @@ def test_gaussians_become_what_the_prior_is_certain_of() -> None:
 
 @pytest.mark.parametrize("reuse", [1, 5])
 @pytest.mark.parametrize("strategy", ["relocate", "default"])
-def test_resuming_anywhere_gives_the_same_bits(reuse: int, strategy: str) -> None:
+def test_resuming_anywhere_gives_the_same_bits(
+    reuse: int, strategy: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     stage = small_stage(target_reuse=reuse)
     density = stage.density.model_copy(update={"strategy": strategy, "grow_grad2d": 1e-7})
     stage = stage.model_copy(update={"density": density})
-    states: dict[int, dict[str, Tensor]] = {}
+    folder = tmp_path_factory.mktemp("states")
 
-    def keep(step: int, tensors: dict[str, Tensor]) -> None:
-        states[step] = {key: value.detach().clone() for key, value in tensors.items()}
+    def keep(state: TrainState) -> None:
+        state.save(folder / f"{state.step}", {})
 
     whole, _ = run(stage, save=keep, save_every_seconds=-1.0)
-    assert sorted(states) == list(range(1, 12))
+    assert {path.name for path in folder.iterdir()} == {str(step) for step in range(1, 12)}
     for step in (1, 4, 7, 11):
-        resumed, losses = run(stage, resume=(step, states[step]))
+        state, _ = TrainState.load(folder / f"{step}", stage, strategy_of(stage), CPU)
+        assert state.step == step
+        resumed, losses = run(stage, state=state)
         assert len(losses) == 12 - step
         assert all(torch.equal(resumed[key], whole[key]) for key in KEYS), step
 
@@ -94,18 +118,7 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
     stage = small_stage(iterations=3)
     first, second = run(stage)[0], run(stage)[0]
     assert all(torch.equal(first[key], second[key]) for key in KEYS)
-    start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
-    embeddings = torch.zeros(1, 9, 4, 8)
-    (other,), _ = optimize(
-        stage,
-        [start],
-        known_prior((0.9, 0.2, 0.1)),
-        embeddings,
-        embeddings[0, :1],
-        seeds=[4],
-        name="stage1",
-        device=CPU,
-    )
+    other, _ = run(stage, seed=4)
     assert not torch.equal(first["means"], other["means"])
 
 
@@ -115,22 +128,21 @@ def test_each_view_is_asked_for_with_its_own_words() -> None:
     prior = known_prior((0.5, 0.5, 0.5))
     plain = prior.predict_eps
     prior.predict_eps = lambda x, t, e: (asked.append(e[:, 0, 0]), plain(x, t, e))[1]
-    seen: list[dict[str, Any]] = []
+    seen: list[Observation] = []
     words = torch.arange(9.0).reshape(9, 1, 1).expand(9, 4, 8)
     start: Splats = init_ball(50, 0.5, 0.1, 0.3, generator("optimize"))
     optimize(
         stage,
-        [start],
+        begin(stage, [start], [0]),
         prior,
         words[None],
         words[:1],
         seeds=[0],
         name="stage1",
-        device=CPU,
         observe=seen.append,
     )
     for embeddings, step in zip(asked, seen, strict=True):
-        azimuth, elevation = step["views"].azimuth_deg, step["views"].elevation_deg
+        azimuth, elevation = step.target.views.azimuth_deg, step.target.views.elevation_deg
         expected = ((azimuth + 22.5) // 45) % 8
         expected[elevation >= 60] = 8
         assert torch.equal(embeddings, expected)
@@ -149,14 +161,17 @@ def test_objects_of_a_batch_come_out_as_they_do_alone() -> None:
         start["opacities"][:30] = -9.0  # dead, so that some are relocated
     embeddings = torch.zeros(3, 9, 4, 8)
     prior = known_prior((0.2, 0.6, 0.9))
-    rest: Any = {"name": "stage1", "device": CPU}
+    seeds = [7, 8, 9]
     together, losses = optimize(
-        stage, starts, prior, embeddings, embeddings[0, :1], seeds=[7, 8, 9], **rest
+        *(stage, begin(stage, starts, seeds), prior, embeddings, embeddings[0, :1]),
+        seeds=seeds,
+        name="stage1",
     )
     assert losses.shape == (9, 3)
-    for index, seed in enumerate([7, 8, 9]):
+    for index, seed in enumerate(seeds):
+        state = begin(stage, [starts[index]], [seed])
         alone, curve = optimize(
-            stage, [starts[index]], prior, embeddings[:1], embeddings[0, :1], seeds=[seed], **rest
+            *(stage, state, prior, embeddings[:1], embeddings[0, :1]), seeds=[seed], name="stage1"
         )
         torch.testing.assert_close(losses[:, index], curve[:, 0], rtol=1e-2, atol=0.0)
         for key in KEYS:
@@ -169,18 +184,39 @@ def test_growth_is_for_one_object_at_a_time() -> None:
         update={"density": stage.density.model_copy(update={"strategy": "default"})}
     )
     starts = [init_ball(20, 0.5, 0.1, 0.3, generator("batch"))] * 2
-    embeddings = torch.zeros(2, 9, 4, 8)
     with pytest.raises(ValueError, match="one at a time"):
-        optimize(
-            stage,
-            starts,
-            known_prior((0.5, 0.5, 0.5)),
-            embeddings,
-            embeddings[0, :1],
-            seeds=[0, 1],
-            name="stage1",
-            device=CPU,
-        )
+        begin(stage, starts, [0, 1])
+
+
+def test_gsplats_own_strategy_takes_the_place_of_ours() -> None:
+    stage, start = small_stage(), init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
+    ends = []
+    for _ in range(2):  # the second finds torch's own random numbers elsewhere
+        strategy = DefaultStrategy(refine_start_iter=2, refine_every=4, grow_grad2d=1e-7)
+        ends.append(run(stage, state=TrainState.begin(stage, [start], strategy, CPU))[0])
+        torch.rand(1)
+    assert len(ends[0]["means"]) > 150
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in KEYS)
+
+
+def test_gsplats_mcmc_moves_the_means_by_their_learning_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # gsplat has its covariances on CUDA alone, and beside them this reference.
+    from gsplat.cuda._torch_impl import _quat_scale_to_covar_preci
+
+    monkeypatch.setattr("gsplat.strategy.ops.quat_scale_to_covar_preci", _quat_scale_to_covar_preci)
+    moved = []
+    for rate in (1e-3, 2e-3):
+        rates = small_stage().learning_rates.model_dump() | {"means": (rate, rate)}
+        stage = small_stage(learning_rates=rates)
+        start = init_ball(150, 0.5, 0.1, 0.003, generator("optimize"))  # thin: these are moved
+        state = TrainState.begin(stage, [start], MCMCStrategy(), CPU)
+        state.set_learning_rates(stage)
+        state.after_step({}, seed=5)
+        moved.append(state.params["means"].detach() - start["means"])
+    assert moved[0].abs().max() > 1e-4
+    torch.testing.assert_close(moved[1], 2 * moved[0], rtol=1e-3, atol=1e-6)
 
 
 def test_without_anisotropy_gaussians_stay_balls() -> None:
@@ -199,10 +235,10 @@ def test_without_anisotropy_gaussians_stay_balls() -> None:
 def test_supersampled_renders_are_the_means_of_larger_ones() -> None:
     seen: dict[int, list[Tensor]] = {}
     for factor in (1, 3):
-        steps: list[dict[str, Any]] = []
+        steps: list[Observation] = []
         run(small_stage(iterations=1, supersampling=factor), observe=steps.append)
-        seen[factor] = [step["render"].detach() for step in steps]
-        sizes = {step["views"].resolution for step in steps}
+        seen[factor] = [step.render for step in steps]
+        sizes = {step.target.views.resolution for step in steps}
         assert sizes == {16 * factor}
     plain, averaged = seen[1][0], seen[3][0]
     assert plain.shape == averaged.shape

@@ -13,12 +13,16 @@ from torch import Tensor
 
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.settings.config import Stage
-from stabledreamer_core.debugger.record import difference, is_due, pictures, recorder, spread
+from stabledreamer_core.debugger.record import difference, is_recorded, pictures, recorder, spread
 from stabledreamer_core.debugger.probe import probe
 from stabledreamer_core.debugger.files import read_records
 from stabledreamer_core.distillation.loss import l2_loss
+from stabledreamer_core.distillation.target import Question
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.optimization.loop import optimize
+from stabledreamer_core.optimization.observe import Observation
+from stabledreamer_core.optimization.state import TrainState
+from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.seeds import generator
 
@@ -66,16 +70,23 @@ def settings(every: int = 1, views: int = 4, many_steps: int = 0) -> Any:
     return load_config(None, [f"debug.{key}={value}" for key, value in names.items()]).debug
 
 
-def run(stage: Stage, prior: Any = None, **options: Any) -> tuple[Any, list[float]]:
+def begin(stage: Stage) -> TrainState:
+    strategy = density_strategy(stage.density, stage.iterations, [3], "stage1")
+    start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
+    return TrainState.begin(stage, [start], strategy, CPU)
+
+
+def run(
+    stage: Stage, prior: Any = None, state: TrainState | None = None, **options: Any
+) -> tuple[Any, list[float]]:
     (splats,), losses = optimize(
         stage,
-        [init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))],
+        state or begin(stage),
         prior or certain_prior([]),
         torch.zeros(1, 9, 4, 8),
         torch.zeros(1, 4, 8),
         seeds=[3],
         name="stage1",
-        device=CPU,
         **options,
     )
     return splats, losses[:, 0].tolist()
@@ -109,10 +120,10 @@ def test_recorded_pictures_are_what_was_optimised(tmp_path: Path) -> None:
     asked: list[Tensor] = []
     stage = stage_of()
     record = recorder(settings(many_steps=2), stage, tmp_path, "stage1", "k")
-    seen: list[dict[str, Any]] = []
+    seen: list[tuple[Tensor, Tensor]] = []
 
-    def observe(now: dict[str, Any]) -> None:
-        seen.append(now | {"x_t": asked[-1]})
+    def observe(now: Observation) -> None:
+        seen.append((now.render.clone(), asked[-1]))
         assert record
         record(now)
 
@@ -123,13 +134,13 @@ def test_recorded_pictures_are_what_was_optimised(tmp_path: Path) -> None:
         assert one.columns == ("render", "noised", "one step", "2 steps", "difference")
         assert one.strip is not None
         render, noised, first, second, pull = tiles(one.strip, 5).transpose(1, 0, 2, 3, 4)
-        now = seen[one.step]
-        np.testing.assert_allclose(render, now["render"].detach().numpy(), atol=HALF_STEP)
-        np.testing.assert_allclose(noised, as_image(now["x_t"]), atol=HALF_STEP)
+        rendered, x_t = seen[one.step]
+        np.testing.assert_allclose(render, rendered.numpy(), atol=HALF_STEP)
+        np.testing.assert_allclose(noised, as_image(x_t), atol=HALF_STEP)
         truth = np.broadcast_to(as_image(disc()), render.shape)
         np.testing.assert_allclose(first, truth, atol=HALF_STEP)
         np.testing.assert_allclose(second, truth, atol=HALF_STEP)
-        wanted = np.clip(0.5 + truth - now["render"].detach().numpy(), 0, 1)
+        wanted = np.clip(0.5 + truth - rendered.numpy(), 0, 1)
         np.testing.assert_allclose(pull, wanted, atol=HALF_STEP)
         loss = sum(view.loss for view in one.views) / len(one.views)
         assert loss == pytest.approx(losses[one.step], rel=1e-5)
@@ -156,14 +167,13 @@ def test_recording_changes_no_bit_and_nothing_is_written_when_off(tmp_path: Path
 def test_a_resumed_run_keeps_its_records_and_ends_with_the_same(tmp_path: Path) -> None:
     stage = stage_of(target_reuse=2)
     run(stage, observe=recorder(settings(), stage, tmp_path / "whole", "stage1", "k"))
-    states: dict[int, Any] = {}
 
     class Killed(Exception):
         pass
 
-    def save(step: int, tensors: dict[str, Tensor]) -> None:
-        states[step] = {key: value.detach().clone() for key, value in tensors.items()}
-        if step == 7:
+    def save(state: TrainState) -> None:
+        state.save(tmp_path / f"{state.step}", {})
+        if state.step == 7:
             raise Killed
 
     folder = tmp_path / "cut/debug/stage1"
@@ -173,7 +183,8 @@ def test_a_resumed_run_keeps_its_records_and_ends_with_the_same(tmp_path: Path) 
     before = {path.name: path.stat().st_ino for path in folder.iterdir()}
     assert len(before) == 8  # steps 0, 2, 4 and 6
     again = recorder(settings(), stage, tmp_path / "cut", "stage1", "k")
-    run(stage, observe=again, resume=(5, states[5]))  # an older state: step 6 is done twice
+    older, _ = TrainState.load(tmp_path / "5", stage, begin(stage).strategy, CPU)
+    run(stage, state=older, observe=again)  # step 6 is done twice
     for name in ("step-000000.png", "step-000004.json"):
         assert (folder / name).stat().st_ino == before[name]
     whole = {path.name: path.read_bytes() for path in (tmp_path / "whole/debug/stage1").iterdir()}
@@ -195,7 +206,7 @@ def test_records_of_other_settings_are_removed_when_the_stage_starts(tmp_path: P
 @pytest.mark.parametrize("reuse", [1, 3, 8])
 def test_one_record_in_every_stretch_and_one_of_the_end(every: int, reuse: int) -> None:
     iterations = 101
-    due = [step for step in range(iterations) if is_due(step, every, reuse, iterations)]
+    due = [step for step in range(iterations) if is_recorded(step, every, reuse, iterations)]
     asking = list(range(0, iterations, reuse))
     assert due[0] == 0 and due[-1] == asking[-1] and set(due) <= set(asking)
     first = {step // every: step for step in reversed(asking)}
@@ -254,11 +265,7 @@ def test_a_latent_prior_is_shown_decoded(tiny_sd: Path) -> None:
 
 def test_no_gradient_is_kept() -> None:
     x = torch.zeros(1, 3, SIZE, SIZE, requires_grad=True)
-    question: Any = SimpleNamespace(
-        render=torch.zeros(1, SIZE, SIZE, 3),
-        x=x,
-        noise=torch.zeros_like(x),
-        timesteps=torch.tensor([5]),
-    )
-    shown = pictures(stage_of(), certain_prior([]), question, x.detach(), 0)
+    asked = Question(x, torch.zeros_like(x), torch.tensor([5]), *torch.zeros(2, 1, 4, 8))
+    render = torch.zeros(1, SIZE, SIZE, 3)
+    shown = pictures(stage_of(), certain_prior([]), render, asked, x.detach(), 0)
     assert not any(images.requires_grad for images in shown.values())

@@ -22,7 +22,7 @@ from stabledreamer_core.debugger.draw import (
     write_steps,
     write_video,
 )
-from stabledreamer_core.debugger.files import LARGEST_TILE, Record, Seen, write_record
+from stabledreamer_core.debugger.files import LARGEST_TILE, DebugRecord, Seen, write_record
 from stabledreamer_core.errors import UserError
 from tasks.report.page import write_report
 
@@ -32,7 +32,7 @@ COLOURS = {"render": (1.0, 0.0, 0.0), "one step": (0.0, 1.0, 0.0), "difference":
 def record(
     folder: Path, step: int, azimuths: tuple[float, ...] = (0.0, 180.0), key: str = "k",
     side: int = 8, name: str = "step", columns: tuple[str, ...] = tuple(COLOURS),
-) -> Record:  # fmt: skip
+) -> DebugRecord:  # fmt: skip
     """One record whose columns have the flat `COLOURS`, dimmer from view to view."""
     dim = 1.0 - 0.2 * torch.arange(len(azimuths)).reshape(-1, 1, 1, 1)
     shown = {
@@ -40,7 +40,7 @@ def record(
         for column in columns
     }
     views = tuple(Seen(angle, 5.0, "front view", 400, 0.4, 0.25) for angle in azimuths)
-    made = Record(key, 1, step, 100, columns, views)
+    made = DebugRecord(key, 1, step, 100, columns, views)
     return write_record(folder / f"{name}-{step:06d}", made, shown)
 
 

@@ -10,7 +10,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.denoise import multi_step, sample
 from stabledreamer_core.distillation.loss import guided_eps, one_step_denoised
-from stabledreamer_core.optimization.loop import denoise
+from stabledreamer_core.distillation.target import Question, denoise
 from stabledreamer_core.priors import load_prior
 
 
@@ -143,5 +143,5 @@ def test_multi_step_rescales_guidance_as_diffusers_does(
         f"stage2.target_steps={steps}",
     ]).stage2  # fmt: skip
     x, zero = x_t / prior.alphas_cumprod[t].sqrt().double(), torch.zeros_like(x_t)
-    target = denoise(stage, prior, x, zero, t, cond, uncond)
+    target = denoise(stage, prior, Question(x, zero, t, cond, uncond))
     assert (target - truth).norm() < 1e-6 * truth.norm()
