@@ -13,7 +13,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from stabledreamer_core.assets.mesh.glb import from_gltf_axes
-from stabledreamer_core.errors import UserError, first_line
+from stabledreamer_core.assets.mesh.read import read_mesh
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, aligned
 
 NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
@@ -129,15 +129,9 @@ def load_surface(path: Path) -> trimesh.Trimesh | None:
     Raises:
         UserError: it cannot be read.
     """
-    try:
-        meshes = list(trimesh.load_scene(path).geometry.values())
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise UserError(f"{path} cannot be read as a mesh: {first_line(error)}") from error
-    if not meshes:
+    mesh = read_mesh(path)
+    if mesh is None:
         return None
-    if len(meshes) > 1:
-        raise UserError(f"{path} holds {len(meshes)} meshes, and an asset has one")
-    (mesh,) = meshes
     return trimesh.Trimesh(from_gltf_axes(mesh.vertices), mesh.faces)
 
 

@@ -8,6 +8,7 @@ scenes. Projection after EWA splatting (Zwicker et al. 2001), compositing after 
 from typing import Any
 
 import torch
+from gsplat.utils import normalized_quat_to_rotmat
 from torch import Tensor
 
 ALPHA_MIN = 1.0 / 255.0  # a contribution below this is left out
@@ -116,11 +117,9 @@ def project(
     J = torch.stack([fx / z, zero, -fx * slope_x / z, zero, fy / z, -fy * slope_y / z], -1)
 
     # 2. The covariance in the image, widened by eps2d.
-    half = (
-        J.reshape(-1, 2, 3)
-        @ viewmat[:3, :3]
-        @ (rotation_matrices(quats[index]) * scales[index][:, None])
-    )
+    unit = quats[index] / quats[index].norm(dim=-1, keepdim=True)
+    axes = normalized_quat_to_rotmat(unit) * scales[index][:, None]
+    half = J.reshape(-1, 2, 3) @ viewmat[:3, :3] @ axes
     a, b, c = ((half[:, row] * half[:, column]).sum(-1) for row, column in ((0, 0), (0, 1), (1, 1)))
     sharp_determinant = a * c - b * b
     a, c = a + eps2d, c + eps2d
@@ -159,17 +158,6 @@ def project(
         "opacities": scatter(opacity[drawn]),
         "radii": scatter(radii[drawn].clamp(max=2.0**30).int()),
     }
-
-
-def rotation_matrices(quats: Tensor) -> Tensor:
-    """[N, 3, 3] from quaternions wxyz [N, 4] of any length but zero."""
-    w, x, y, z = (quats / quats.norm(dim=-1, keepdim=True)).unbind(-1)
-    rows = [
-        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    ]
-    return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
 def pixel_alphas(

@@ -7,19 +7,19 @@ A scene ("splats") holds what the optimiser sees:
 2023): log scales, logit opacities, spherical harmonics of degree 0.
 """
 
-import re
 from pathlib import Path
 
+import numpy as np
 import torch
+from plyfile import PlyData, PlyElement
 from torch import Tensor
 
-from stabledreamer_core.errors import UserError
-from stabledreamer_core.files import atomic_write, read_whole
+from stabledreamer_core.errors import UserError, first_line
+from stabledreamer_core.files import atomic_write
 
 Splats = dict[str, Tensor]
 
 KEYS = ("means", "quats", "scales", "opacities", "colors")
-MAX_BYTES = 4 * 2**30
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 PLY_FIELDS = (
     *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
@@ -66,65 +66,48 @@ def finite(splats: Splats) -> Splats:
 
 
 def save_ply(splats: Splats, path: Path) -> None:
-    """Write a 3DGS PLY (binary, little endian) that other viewers open."""
+    """Write the finite Gaussians as a binary, little-endian 3DGS PLY that other viewers open.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
     splats = {key: value.detach().float().cpu() for key, value in finite(splats).items()}
-    rgb = splats["colors"].sigmoid()
     columns = [
         splats["means"],
         torch.zeros_like(splats["means"]),
-        (rgb - 0.5) / SH_C0,
+        (splats["colors"].sigmoid() - 0.5) / SH_C0,
         splats["opacities"][:, None],
         splats["scales"],
         torch.nn.functional.normalize(splats["quats"], dim=-1),
     ]
     table = torch.cat(columns, 1).numpy().astype("<f4")
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
-    header += [f"property float {name}" for name in PLY_FIELDS] + ["end_header", ""]
+    vertices = table.view([(name, "<f4") for name in PLY_FIELDS])[:, 0]
     with atomic_write(path) as temporary:
-        temporary.write_bytes("\n".join(header).encode() + table.tobytes())
+        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
 
 
 def load_ply(path: Path) -> Splats:
-    """Read a 3DGS PLY of float properties, ours or another tool's; higher harmonics are dropped.
+    """Read a 3DGS PLY, ours or another tool's; higher spherical harmonics are dropped.
 
     Raises:
-        UserError: not such a file, truncated, without the fields of a Gaussian, or with numbers
+        UserError: it is no PLY file, is cut short, lacks a field of a Gaussian, or holds numbers
             that are not finite.
     """
+    if not Path(path).is_file():  # a device or a pipe may have no end
+        raise UserError(f"{path} cannot be read as a PLY file: it is no file")
+    fields = [name for name in PLY_FIELDS if name not in ("nx", "ny", "nz")]
     try:
-        data = read_whole(Path(path), MAX_BYTES)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as a PLY file: {error}") from None
-    marker = b"end_header\n"
-    end = data.find(marker, 0, 65536)
-    if not data.startswith(b"ply\n") or end < 0:
-        raise UserError(f"{path} is not a PLY file")
-    lines = data[:end].decode("ascii", "replace").split("\n")
-    if "format binary_little_endian 1.0" not in lines:
-        raise UserError(f"{path} is not a binary little-endian PLY, the only kind read here")
-    names = [line.split()[-1] for line in lines if line.startswith("property ")]
-    counts = [line.split()[-1] for line in lines if line.startswith("element vertex ")]
-    floats = all(line.startswith("property float ") for line in lines if "property" in line)
-    floats &= len(set(names)) == len(names) and sum("element" in line for line in lines) == 1
-    missing = [name for name in PLY_FIELDS if name not in names and name not in ("nx", "ny", "nz")]
-    if missing or not floats or len(counts) != 1 or not re.fullmatch("[0-9]{1,12}", counts[0]):
-        raise UserError(f"{path} holds no Gaussians: missing {', '.join(missing) or 'float data'}")
-    body = data[end + len(marker) :]
-    expected = int(counts[0]) * len(names) * 4
-    if len(body) != expected:
-        raise UserError(f"{path} is damaged: {len(body)} bytes of data where {expected} belong")
-    if not body:
-        table = torch.zeros(0, len(names))
-    else:
-        table = torch.frombuffer(bytearray(body), dtype=torch.float32).reshape(-1, len(names))
+        vertices = PlyData.read(str(path))["vertex"].data
+        table = torch.from_numpy(np.stack([vertices[name] for name in fields], 1).astype("f4"))
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise UserError(f"{path} holds no Gaussians to read: {first_line(error)}") from None
     if not table.isfinite().all():
         raise UserError(f"{path} is damaged: it holds numbers that are not finite")
-    column = {name: table[:, index] for index, name in enumerate(names)}
-    rgb = torch.stack([column[f"f_dc_{axis}"] for axis in range(3)], 1) * SH_C0 + 0.5
+    means, sh, opacities, scales, quats = table.split([3, 3, 1, 3, 4], 1)
     return {
-        "means": torch.stack([column[axis] for axis in "xyz"], 1),
-        "quats": torch.stack([column[f"rot_{axis}"] for axis in range(4)], 1),
-        "scales": torch.stack([column[f"scale_{axis}"] for axis in range(3)], 1),
-        "opacities": column["opacity"].clone(),
-        "colors": torch.logit(rgb.clamp(1e-6, 1 - 1e-6)),
+        "means": means.contiguous(),
+        "quats": quats.contiguous(),
+        "scales": scales.contiguous(),
+        "opacities": opacities[:, 0].contiguous(),
+        "colors": torch.logit((sh * SH_C0 + 0.5).clamp(1e-6, 1 - 1e-6)),
     }

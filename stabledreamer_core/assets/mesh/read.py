@@ -1,77 +1,62 @@
-"""Reading back the GLB files that glb.py writes, for the report's viewer."""
+"""Read GLB meshes back, with trimesh: for the report's viewer and the surface metrics."""
 
-import io
-import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+import trimesh
 
 from stabledreamer_core.assets.mesh.glb import Surface, from_gltf_axes, linear_to_srgb
-from stabledreamer_core.errors import UserError
-from stabledreamer_core.files import read_whole
+from stabledreamer_core.errors import UserError, first_line
 
-TYPES = {5123: "<u2", 5125: "<u4", 5126: "<f4"}
-MAX_BYTES = 2**30
-WIDEST = 8192  # pixels of a texture
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+MAX_TEXTURE = 8192  # pixels a side
+
+
+def read_mesh(path: Path) -> trimesh.Trimesh | None:
+    """The one mesh of a GLB as the file has it (glTF axes), or None if its scene is empty.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds several meshes.
+    """
+    if not Path(path).is_file():  # a device or a pipe may have no end
+        raise UserError(f"{path} cannot be read as a mesh: it is no file")
+    try:
+        meshes = list(trimesh.load_scene(path, process=False).geometry.values())
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise UserError(f"{path} cannot be read as a mesh: {first_line(error)}") from error
+    if len(meshes) > 1:
+        raise UserError(f"{path} holds {len(meshes)} meshes, and an asset has one")
+    return meshes[0] if meshes else None
 
 
 def read_glb(path: Path) -> Surface | None:
-    """The one mesh in a GLB of ours, in the world frame with display colours on its vertices.
+    """The mesh of a GLB that `write_glb` wrote, in the world frame, with colors on its vertices.
 
     A texture is read at each vertex's place in it. None if the file's scene is empty.
 
     Raises:
         UserError: the file is missing, damaged, or not one of ours.
     """
+    mesh = read_mesh(path)
+    if mesh is None:
+        return None
     try:
-        data = read_whole(path, MAX_BYTES)
-        length = struct.unpack_from("<I", data, 12)[0]
-        tree = json.loads(data[20 : 20 + length])
-        if not tree.get("meshes"):
-            return None
-        return _surface(tree, data[20 + length + 8 :])
-    except Exception as error:  # whatever a damaged file makes of the readers
-        why = f"{type(error).__name__}: {str(error)[:200]}"
-        raise UserError(f"{path} cannot be read as a mesh of ours: {why}") from None
+        return _surface(mesh)
+    except Exception as error:  # a file of another kind lacks what ours has
+        raise UserError(f"{path} cannot be read as a mesh of ours: {first_line(error)}") from error
 
 
-def _surface(tree: dict[str, Any], body: bytes) -> Surface:
-    primitive = tree["meshes"][0]["primitives"][0]
-    arrays = {
-        name: _array(tree, body, index)
-        for name, index in {**primitive["attributes"], "indices": primitive["indices"]}.items()
-    }
-    if "COLOR_0" in arrays:
-        colours = linear_to_srgb(arrays["COLOR_0"][:, :3] / 65535.0)
+def _surface(mesh: trimesh.Trimesh) -> Surface:
+    visual: Any = mesh.visual
+    light = visual.vertex_attributes.get("color")  # as the file has it, without rounding
+    if light is not None:
+        colors = linear_to_srgb(light[:, :3] / 65535.0)
+    elif max(visual.material.baseColorTexture.size) > MAX_TEXTURE:  # not yet unpacked
+        raise ValueError(f"its texture is larger than {MAX_TEXTURE} pixels a side")
     else:
-        view = tree["bufferViews"][tree["images"][0]["bufferView"]]
-        start = view.get("byteOffset", 0)
-        opened = Image.open(io.BytesIO(body[start : start + view["byteLength"]]), formats=["PNG"])
-        if max(opened.size) > WIDEST:  # known before a pixel is unpacked
-            raise ValueError(f"a texture of {opened.size} pixels")
-        picture = np.asarray(opened.convert("RGB"))
-        side = np.array([picture.shape[1], picture.shape[0]]) - 1
-        column, row = (arrays["TEXCOORD_0"].clip(0, 1) * side + 0.5).astype(int).T
-        colours = picture[row, column, :3] / 255.0
-    places, normals, indices = arrays["POSITION"], arrays["NORMAL"], arrays["indices"]
-    if places.shape[1:] != (3,) or normals.shape != places.shape or len(colours) != len(places):
-        raise ValueError("the vertices' attributes do not fit together")
-    if not np.isfinite(places).all() or (indices.size and indices.max() >= len(places)):
+        colors = visual.to_color().vertex_colors[:, :3] / 255.0
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    if not np.isfinite(vertices).all() or (faces.size and faces.max() >= len(vertices)):
         raise ValueError("its vertices or triangles are damaged")
-    return Surface(from_gltf_axes(places), from_gltf_axes(normals), indices.reshape(-1, 3), colours)
-
-
-def _array(tree: dict[str, Any], body: bytes, index: int) -> np.ndarray:
-    accessor = tree["accessors"][index]
-    if accessor["count"] < 0:
-        raise ValueError("an array of less than nothing")
-    view = tree["bufferViews"][accessor["bufferView"]]
-    width = WIDTHS[accessor["type"]]
-    values = np.frombuffer(
-        body, TYPES[accessor["componentType"]], accessor["count"] * width, view["byteOffset"]
-    )
-    return values.reshape(-1, width) if width > 1 else values
+    normals = np.asarray(mesh.vertex_normals)
+    return Surface(from_gltf_axes(vertices), from_gltf_axes(normals), faces, colors)

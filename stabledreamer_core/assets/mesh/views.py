@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from gsplat.utils import normalized_quat_to_rotmat
 from torch import Tensor
 
 from stabledreamer_core.rasterize import rasterization
@@ -94,7 +95,7 @@ def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
     rotation = viewmat[:3, :3]
     scales = scene["scales"].clamp(min=1e-4)
     centres = scene["means"] @ rotation.T + viewmat[:3, 3]
-    axes = rotation @ rotation_matrices(scene["quats"])
+    axes = rotation @ normalized_quat_to_rotmat(scene["quats"])
     depth = centres[:, 2:].clamp(min=1e-3)
     rays = centres / depth
     whitened = (axes.transpose(1, 2) @ rays[..., None])[..., 0] / scales
@@ -104,17 +105,6 @@ def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
     thinnest = scales.amin(-1, keepdim=True).square()
     near_side = NEAR_SIDE * precision.rsqrt() * thinnest / (thinnest + FLAT**2)
     return torch.cat([slope, depth - near_side - (slope * rays[:, :2]).sum(-1, keepdim=True)], -1)
-
-
-def rotation_matrices(quats: Tensor) -> Tensor:
-    """[N, 3, 3] from unit quaternions [N, 4], wxyz."""
-    w, x, y, z = quats.unbind(-1)
-    rows = [
-        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    ]
-    return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
 def sphere(count: int, resolution: int) -> Views:
