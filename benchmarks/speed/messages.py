@@ -1,4 +1,4 @@
-"""What a suite in batches costs Prefect's server: requests and messages, counted.
+"""What a suite in batches costs Prefect's server: requests, messages and rows, counted.
 
     python -m benchmarks.speed.messages prompts/toybox.yaml --batch 6 --assets 6 12 [OPTION ...]
 
@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -92,8 +93,22 @@ def count_suite(
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    time.sleep(1.0)  # for what is under way
+    time.sleep(2.0)  # for what is under way
     return Counter(counts)
+
+
+def database() -> Counter[str]:
+    """Rows and bytes in the server's database."""
+    with sqlite3.connect(Path(os.environ["PREFECT_HOME"]) / "prefect.db") as connection:
+        named = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        rows = [
+            connection.execute(f'select count(*) from "{name}"').fetchone() for (name,) in named
+        ]
+        size = [
+            connection.execute(f"pragma {what}").fetchone() for what in ("page_count", "page_size")
+        ]
+    kept = {"rows in the database": sum(count for (count,) in rows)}
+    return Counter(kept | {"bytes of the database": size[0][0] * size[1][0]})
 
 
 def main() -> None:
@@ -104,18 +119,23 @@ def main() -> None:
     arguments, more_options = parser.parse_known_args()  # the rest is the command's
     prompts = yaml.safe_load(arguments.file.read_text(encoding="utf-8"))["prompts"]
     options = ["--batch", str(arguments.batch), *more_options]
+    sent: list[Counter[str]] = []
+    kept: list[Counter[str]] = []
     with tempfile.TemporaryDirectory() as scratch, counted_server(Path(scratch)) as (api, counts):
-        few, many = (
-            count_suite(api, counts, prompts, assets, Path(scratch) / str(assets), options)
-            for assets in arguments.assets
-        )
-    more = arguments.assets[1] - arguments.assets[0]
+        for assets in arguments.assets:
+            before, folder = database(), Path(scratch) / str(assets)
+            sent.append(count_suite(api, counts, prompts, assets, folder, options))
+            kept.append(database() - before)
     print("| sent to the server | an asset | a suite |\n| --- | --- | --- |")
-    for what in sorted(many, key=lambda what: few[what] - many[what]):
-        each = (many[what] - few[what]) / more
-        print(f"| {what} | {each:.2f} | {few[what] - arguments.assets[0] * each:.0f} |")
-    each = (many.total() - few.total()) / more
-    print(f"| **all** | **{each:.2f}** | {few.total() - arguments.assets[0] * each:.0f} |")
+    for few, many in (sent, kept):
+        for what in sorted(many, key=lambda what, few=few, many=many: few[what] - many[what]):
+            print(_row(what, few[what], many[what], arguments.assets))
+    print(_row("**all messages**", *(counter.total() for counter in sent), arguments.assets))
+
+
+def _row(what: str, few: int, many: int, assets: list[int]) -> str:
+    each = (many - few) / (assets[1] - assets[0])
+    return f"| {what} | {each:.2f} | {few - assets[0] * each:.0f} |"
 
 
 if __name__ == "__main__":
