@@ -3,11 +3,12 @@
 A check is a function that returns what it found in a line, or raises a `Problem` with a remedy.
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from stabledreamer.cli import doctor_machine as machine
 from stabledreamer.cli import doctor_project as project
@@ -53,32 +54,29 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
-def add_parser(subparsers: Any) -> None:
-    """Register the subcommand."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="check this installation",
-        description="Check Python, torch and its GPU, the rasteriser, the priors, disk, memory, "
-        "Prefect and DVC, and say what to do about what is wrong.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+app = App(name="doctor", help_epilogue=EPILOG)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print a line a check; 0 if all is well, else 1."""
+@app.default
+def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """Check this installation.
+
+    Checks Python, torch and its GPU, the rasteriser, the priors, disk, memory, Prefect and DVC, and
+    says what to do about what is wrong.
+
+    Args:
+        as_json: print one JSON object.
+    """
     findings = []
     for name, check in CHECKS.items():
         finding = examine(name, check)
         findings.append(finding)
-        if not args.json:
+        if not as_json:
             print(f"{'ok' if finding.ok else 'PROBLEM':8s} {name:12s} {finding.says}", flush=True)
             if finding.remedy:
                 print(f"{'':21s} -> {finding.remedy}", flush=True)
     broken = sum(not finding.ok for finding in findings)
-    if args.json:
+    if as_json:
         checks = [asdict(finding) for finding in findings]
         print(json.dumps({"ok": not broken, "checks": checks}, indent=2))
     else:

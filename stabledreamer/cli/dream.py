@@ -1,15 +1,12 @@
 """stabledreamer dream: one prompt, one asset."""
 
-import argparse
-import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from cyclopts import App
+
+from stabledreamer.cli.options import RunOptions, Whole
 from stabledreamer.cli.program import command
-
-if TYPE_CHECKING:
-    from tasks.job import Request
 
 EXAMPLES = """\
 examples:
@@ -18,51 +15,44 @@ examples:
   stabledreamer dream "a blue car" --set stage1.iterations=900 --set mesh.resolution=192
   stabledreamer dream "a corgi wearing a top hat" --params params/paper.yaml
 """
+app = App(name="dream", help_epilogue=EXAMPLES)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Register the subcommand."""
-    parser = subparsers.add_parser(
-        "dream",
-        help="make a 3D asset from a sentence",
-        description="Make a 3D asset from a sentence. The same command again continues, or "
-        "makes what is missing.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("prompt", help="what to make")
-    add_run_options(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default outputs/<prompt>-s<seed>")
-    parser.set_defaults(run=run)
+@app.default
+def dream(
+    prompt: str,
+    /,
+    *,
+    seed: Whole = 0,
+    out: Path | None = None,
+    options: RunOptions | None = None,
+) -> int:
+    """Make a 3D asset from a sentence.
 
+    The same command again continues, or makes what is missing.
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """The options that every command which computes has."""
-    parser.add_argument("--params", type=Path, metavar="FILE", help="settings over params.yaml")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="one setting; may be given often",
-    )
-    parser.add_argument("--quick", action="store_true", help="the fast preset")
-    parser.add_argument(
-        "--verbose", action="store_true", help="show the log: settings, rates, memory"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Check, say so if all is done, else run the flow."""
-    if args.verbose:
-        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    Args:
+        prompt: what to make.
+        seed: default 0.
+        out: the asset's folder, default outputs/<prompt>-s<seed>.
+    """
+    options = options or RunOptions()
+    options.show_log()
     began = time.monotonic()
     from tasks import ledger, run_record
     from tasks.checks import prepare
+    from tasks.job import Request
 
-    job = prepare(request(args))
+    job = prepare(
+        Request(
+            prompt,
+            seed,
+            params=str(options.params) if options.params else None,
+            overrides=options.overrides,
+            quick=options.quick,
+            out=str(out) if out else None,
+        )
+    )
     lacks = ledger.lacking(job)
     if not lacks:
         print(f"already finished: {job.out}")
@@ -81,17 +71,3 @@ def run(args: argparse.Namespace) -> int:
     print(f"finished in {minutes} min {seconds} s: {job.out}")
     print(f"look at it: {command('view', job.out)}")
     return 0
-
-
-def request(args: argparse.Namespace) -> "Request":
-    """What the options ask for."""
-    from tasks.job import Request
-
-    return Request(
-        args.prompt,
-        args.seed,
-        params=args.params and str(args.params),
-        overrides=tuple(args.overrides),
-        quick=args.quick,
-        out=args.out and str(args.out),
-    )

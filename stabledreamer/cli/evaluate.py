@@ -1,10 +1,12 @@
 """stabledreamer evaluate: measure a finished asset again."""
 
-import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import App, Parameter
+
+from stabledreamer.cli.options import Overrides
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.settings.config import Config, with_overrides
 
@@ -16,46 +18,42 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Register the subcommand."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="measure a finished asset",
-        description="Measure an asset again, from its checkpoint, with its own settings. Prints "
-        "only; docs/metrics.md says what the figures mean.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dir", type=Path, metavar="DIR", help="the asset's folder")
-    parser.add_argument("--json", action="store_true", help="print run.json's `metrics` object")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="one setting other than the asset's; may be given often",
-    )
-    parser.set_defaults(run=run)
+app = App(name="evaluate", help_epilogue=EXAMPLES)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the metrics."""
+@app.default
+def evaluate(
+    dir: Path,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    overrides: Overrides = (),
+) -> int:
+    """Measure a finished asset.
+
+    Measures it again, from its checkpoint, with its own settings. Prints only; docs/metrics.md says
+    what the figures mean.
+
+    Args:
+        dir: the asset's folder.
+        as_json: print run.json's `metrics` object.
+        overrides: a setting other than the asset's, a.b=c; may be given often.
+    """
     from tasks.run_record import jsonable, read_asset
 
-    record = read_asset(args.dir)
-    config = with_overrides(config_of(args.dir, record), args.overrides)
+    record = read_asset(dir)
+    config = with_overrides(config_of(dir, record), list(overrides))
 
     from stabledreamer_core.optimization.checkpoint import load_checkpoint
     from stabledreamer_core.optimization.stage import pick_device
     from tasks.keys import MESH, STAGE2
-    from toybox.metrics.evaluate import evaluate
+    from toybox.metrics.evaluate import evaluate as measure
 
-    splats, _ = load_checkpoint(args.dir / STAGE2)
+    splats, _ = load_checkpoint(dir / STAGE2)
     device = pick_device(config.device)
-    measured = evaluate(splats, record["prompt"], config.evaluate, device, args.dir / MESH)
+    measured = measure(splats, record["prompt"], config.evaluate, device, dir / MESH)
     metrics = jsonable(measured)
-    if args.json:
+    if as_json:
         print(json.dumps(metrics, indent=2))
         return 0
     for name, value in metrics.items():

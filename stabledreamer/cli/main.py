@@ -3,17 +3,20 @@
 Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 ours, 130 interrupted.
 """
 
-import argparse
 import errno
 import os
 import sys
 import traceback
 import warnings
-from typing import Any, NoReturn
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnusedCliTokensError
 
 from stabledreamer.cli.program import command
 from stabledreamer.runtime import prefect_home as prefect_home  # before Prefect
 from stabledreamer.runtime import stopping
+from stabledreamer_core import __version__
 from stabledreamer_core.errors import UserError
 
 EXAMPLES = """\
@@ -28,12 +31,21 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 AGAIN = "free some space and run the same command again"
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse that tells a mistake in one line."""
+COMMANDS = ("dream", "suite", "view", "evaluate", "debug", "serve", "doctor")
+# After Ctrl-C what was started must be ended, and that takes its time.
+PATIENCE_S = {"serve": 120.0, "stop_all": 120.0}
 
-    def error(self, message: str) -> NoReturn:
-        """Exit with 2."""
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+app = App(
+    name="stabledreamer",
+    help="A sentence becomes a 3D asset.",
+    help_format="plaintext",
+    help_epilogue=EXAMPLES,
+    version=__version__,
+    default_parameter=Parameter(negative=(), show_default=False),
+)
+for _name in COMMANDS:  # each is imported when it is called
+    app.command(f"stabledreamer.cli.{_name}:app", name=_name)
+app.command("stabledreamer.cli.serve:stop_app", name="stop")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,30 +70,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None, watch: stopping.Watch) -> int:
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("--help", "-h"):  # which lists what each command does
+        for name in (*COMMANDS, "stop"):
+            app[name]
     try:
-        parsed = build_parser().parse_args(arguments)
-        watch.patience_s = getattr(parsed, "patience_s", watch.patience_s)
-        return int(parsed.run(parsed))
+        call, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        watch.patience_s = PATIENCE_S.get(call.__name__, watch.patience_s)
+        return int(call(*bound.args, **bound.kwargs) or 0)
+    except CycloptsError as error:
+        return _mistake(_explained(error))
     except BaseException:
         stopping.check()  # whatever others made of the stop, it is no error
         raise
 
 
-def build_parser() -> Parser:
-    """The parser with all subcommands."""
-    # Not before a stop can be heeded: they take a quarter of a second.
-    from stabledreamer.cli import debug, doctor, dream, evaluate, serve, suite, view
-
-    parser = Parser(
-        prog="stabledreamer",
-        description="A sentence becomes a 3D asset.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (dream, suite, serve, debug, evaluate, view, doctor):
-        module.add_parser(subparsers)
-    return parser
+def _explained(error: CycloptsError) -> str:
+    """What is wrong with the words of a command, and where to look."""
+    says = str(error).strip().rstrip(".")
+    if isinstance(error, UnusedCliTokensError):
+        says = f"too many words: {' '.join(error.unused_tokens or ())}; put a prompt in quotes"
+    return f"{says} (see {' '.join(['stabledreamer', *(error.command_chain or ())])} --help)"
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

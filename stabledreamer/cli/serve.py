@@ -1,13 +1,13 @@
 """stabledreamer serve, stabledreamer stop: Prefect's server and worker on this machine."""
 
-import argparse
 import shlex
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from cyclopts import App
+
+from stabledreamer.cli.options import Whole
 from stabledreamer.cli.program import command
 from stabledreamer_core.errors import UserError
 
@@ -17,77 +17,55 @@ examples:
   .venv/bin/prefect deployment run 'dream/local' -p prompt="a red bear" --watch
   stabledreamer stop
 """
-PATIENCE_S = 120.0  # after Ctrl-C: what was started must be ended, and that takes its time
+app = App(name="serve", help_epilogue=EXAMPLES)
+stop_app = App(name="stop")
 
 
-def add_parser(subparsers: Any) -> None:
-    """Register both subcommands."""
-    parser = subparsers.add_parser(
-        "serve",
-        help="start Prefect's server and a worker on this machine",
-        description="Start a Prefect server on 127.0.0.1 and a worker, deploy what prefect.yaml "
-        "names, and return once all of it works. Again: say that it is up.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--port", type=int, metavar="N", help="default 4200")
-    parser.add_argument("--limit", type=int, default=1, metavar="N", help="runs at once, default 1")
-    parser.add_argument("--stop", action="store_true", help="as `stabledreamer stop`")
-    parser.set_defaults(run=run, patience_s=PATIENCE_S)
+@app.default
+def serve(*, port: Whole | None = None, limit: Whole = 1, stop: bool = False) -> int:
+    """Start Prefect's server and a worker on this machine.
 
-    parser = subparsers.add_parser(
-        "stop",
-        help="end what `serve` started",
-        description="End server, worker and runs. A run that is cut short goes on where it was "
-        "when it is started again.",
-    )
-    parser.set_defaults(run=stop, patience_s=PATIENCE_S)
+    On 127.0.0.1; deploys what prefect.yaml names, and returns once all of it works. Again: says
+    that it is up.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Bring it up, and say how to use it."""
-    if args.stop:
-        return stop(args)
-    if args.port is not None and not 1024 <= args.port < 2**16:
-        raise UserError(f"--port is {args.port}; it must be from 1024 to 65535")
-    if args.limit < 1:
-        raise UserError(f"--limit is {args.limit}; it must be at least 1")
-    from stabledreamer.runtime.served import auth_file
-    from stabledreamer.runtime.serving import bring_up, point_prefect_here
+    Args:
+        port: default 4200.
+        limit: runs at once, default 1.
+        stop: the same as `stabledreamer stop`.
+    """
+    if stop:
+        return stop_all()
+    if port is not None and not 1024 <= port < 2**16:
+        raise UserError(f"--port is {port}; it must be from 1024 to 65535")
+    if limit < 1:
+        raise UserError(f"--limit is {limit}; it must be at least 1")
+    from stabledreamer.runtime.auth import auth_file, point_prefect_here
+    from stabledreamer.runtime.serving import bring_up
 
     began = time.monotonic()
-    served, already = bring_up(args.port, args.limit, _say)
-    found = point_prefect_here(served)
+    served, already = bring_up(port, limit)
+    point_prefect_here(served.api)
     how = "already up" if already else f"up after {time.monotonic() - began:.0f} s"
-    prefect = shlex.quote(_shown(Path(sys.executable).with_name("prefect")))
-    print(f"{how}: {served.page} (Prefect), {served.pages} (assets)")
-    asked = shlex.quote(_shown(auth_file()))
-    print(f"Prefect's page asks for the line in {asked}")
-    if not found:
-        print(f"export PREFECT_API_URL={served.api}")
-        print(f'export PREFECT_API_AUTH_STRING="$(cat {asked})"')
-    print(f"""{prefect} deployment run 'dream/local' -p prompt="a red bear" --watch""")
-    print(command("stop"))
+    programs = Path(sys.executable).parent
+    prefect, asked = (shlex.quote(str(path)) for path in (programs / "prefect", auth_file()))
+    print(f"""\
+{how}: {served.page} (Prefect), {served.pages} (assets)
+Prefect's page asks for the line in {asked}
+{prefect} deployment run 'dream/local' -p prompt="a red bear" --watch
+{command("stop")}
+elsewhere than in the repository's folder, first:
+export PREFECT_API_URL={served.api}
+export PREFECT_API_AUTH_STRING="$(cat {asked})\"""")
     return 0
 
 
-def stop(args: argparse.Namespace) -> int:
-    """Bring it down."""
+@stop_app.default
+def stop_all() -> int:
+    """End what `serve` started.
+
+    Server, worker and runs. A run that is cut short goes on where it was when it is started again.
+    """
     from stabledreamer.runtime.serving import bring_down
 
     print("stopped" if bring_down() else "nothing is up")
     return 0
-
-
-def _say(step: str) -> None:
-    """Nobody may be listening any more; it goes up all the same."""
-    with suppress(BrokenPipeError):
-        print(f"{step} ...", flush=True)
-
-
-def _shown(path: Path) -> str:
-    """Relative where that is shorter."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

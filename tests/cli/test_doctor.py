@@ -16,9 +16,6 @@ from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.settings.config import with_overrides
 
-TEXT = Namespace(json=False)
-JSON = Namespace(json=True)
-
 
 def some_checks() -> dict:
     def missing() -> str:
@@ -35,7 +32,7 @@ def some_checks() -> dict:
 
 def test_problems_are_told_with_remedies_and_the_rest_still_checked(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "CHECKS", some_checks() | {"last": lambda: "fine"})
-    assert doctor.run(TEXT) == 1
+    assert doctor.doctor() == 1
     lines = capsys.readouterr().out.splitlines()
     told = [line for line in lines if line.startswith(("ok", "PROBLEM"))]
     assert [line.split()[0] for line in told] == ["ok", "PROBLEM", "PROBLEM", "PROBLEM", "ok"]
@@ -45,7 +42,7 @@ def test_problems_are_told_with_remedies_and_the_rest_still_checked(monkeypatch,
 
 def test_json(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "CHECKS", some_checks())
-    assert doctor.run(JSON) == 1
+    assert doctor.doctor(as_json=True) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False
     assert [one["ok"] for one in found["checks"]] == [True, False, False, False]
@@ -56,7 +53,7 @@ def test_what_needs_no_priors_is_well_here(monkeypatch, capsys):
     left_out = ("priors", "judge", "memory", "server")  # which others may be using just now
     checks = {name: check for name, check in doctor.CHECKS.items() if name not in left_out}
     monkeypatch.setattr(doctor, "CHECKS", checks)
-    assert doctor.run(JSON) == 0, capsys.readouterr().out
+    assert doctor.doctor(as_json=True) == 0, capsys.readouterr().out
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
 

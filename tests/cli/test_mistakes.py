@@ -24,9 +24,10 @@ def run(arguments: list[str], capsys) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ([], "COMMAND"),
-        (["draem", "a red bear"], "draem"),
-        (["dream"], "prompt"),
+        (["draem", "a red bear"], 'Did you mean "dream"'),
+        (["dream", "a", "red", "bear"], "quotes"),
+        (["dream", "a red bear", "--sed", "3"], "Did you mean --seed"),
+        (["dream"], "PROMPT"),
         (["dream", ""], "empty"),
         (["dream", "   "], "empty"),
         (["dream", "bear " * 100], "characters"),
@@ -80,13 +81,24 @@ def test_help_shows_examples(command, capsys):
     assert "example" in out and f"stabledreamer {' '.join(command)}".strip() in out
 
 
+def test_without_a_command_it_says_what_there_is(capsys):
+    code, out, _ = run([], capsys)
+    assert code == 0 and "make a 3d asset from a sentence" in out.lower() and "evaluate" in out
+
+
+def test_the_version_is_told(capsys):
+    from stabledreamer_core import __version__
+
+    assert run(["--version"], capsys)[:2] == (0, f"{__version__}\n")
+
+
 def test_a_fault_of_ours_is_1(monkeypatch, capsys):
     from stabledreamer.cli import doctor
 
-    def broken(args):
+    def broken(*_):
         raise RuntimeError("oh")
 
-    monkeypatch.setattr(doctor, "run", broken)
+    monkeypatch.setattr(doctor, "examine", broken)
     code, _, err = run(["doctor"], capsys)
     assert code == 1 and "RuntimeError: oh" in err and "fault of StableDreamer" in err
 
@@ -94,9 +106,9 @@ def test_a_fault_of_ours_is_1(monkeypatch, capsys):
 def test_a_full_disk_is_2(monkeypatch, capsys):
     from stabledreamer.cli import doctor
 
-    def full(args):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(doctor, "run", full)
+    monkeypatch.setattr(doctor, "examine", full)
     code, _, err = run(["doctor"], capsys)
     assert (code, err.count("\n")) == (2, 1) and "disk is full" in err

@@ -34,7 +34,9 @@ def go_on():
 def body(_):
 {body}
 
-view.run = body
+from cyclopts import App
+view.app = App(name="view")  # imported when it is called
+view.app.default(lambda dir, /: body(dir))
 sys.exit(main.main(["view", "asset"]))
 """
 LOST = {
