@@ -38,8 +38,8 @@ def debug(
 
     For a few views and noise levels: the render, the noised render, what the prior takes it to be
     in one step (the target of the loss) and in many, their difference and the loss. Works on
-    finished assets and on those in the making. Of a run that was recorded (--set debug.every=N), also how
-    these went. docs/debugger.md says how to read the pictures.
+    finished assets and on those in the making. Of a run that was recorded (--set debug.every=N),
+    also how these went. docs/debugger.md says how to read the pictures.
 
     Args:
         dir: an asset's folder.

@@ -111,26 +111,22 @@ def _answers(url: str) -> bool:
 
 def server() -> str:
     """What `stabledreamer serve` brought up is up altogether, or its port is free."""
-    from stabledreamer.runtime import served as state
-    from stabledreamer.runtime.processes import port_is_free
-    from stabledreamer.runtime.serving import PORT
+    from stabledreamer.runtime import serving
 
-    served = state.read()
-    down = state.ROLES if served is None else served.down()
-    if served is not None and not down:
+    served = serving.look()
+    if served is not None and served.down:
+        raise Problem(
+            f"{served.page} is half up: {', '.join(served.down)} ended",
+            "start it again: stabledreamer serve",
+        )
+    if served is not None:
         return f"up: {served.page}"
-    if served is not None and set(down) != set(state.ROLES):
+    if not serving.port_is_free(serving.PORT):
         raise Problem(
-            f"{served.page} is half up: {', '.join(down)} ended",
-            f"start it again: stabledreamer serve (logs: {state.folder()})",
+            f"another program listens on 127.0.0.1:{serving.PORT}, where `serve` would",
+            f"end that program, or stabledreamer serve --port {serving.PORT + 100}",
         )
-    port = served.port if served else PORT
-    if not port_is_free(port):
-        raise Problem(
-            f"another program listens on 127.0.0.1:{port}, where `stabledreamer serve` would",
-            f"end that program, or stabledreamer serve --port {port + 100}",
-        )
-    return f"not up; port {port} is free for `stabledreamer serve`"
+    return f"not up; port {serving.PORT} is free for `stabledreamer serve`"
 
 
 def dvc(root: Path = ROOT) -> str:

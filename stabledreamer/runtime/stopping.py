@@ -23,39 +23,24 @@ EXIT_CODE = 130
 
 
 class Watch:
-    """The signals that came, and the thread that sees to it that they are heeded."""
+    """The signals that came, and what is done about them."""
 
     def __init__(self, last_words: Callable[[], None]) -> None:
         self.patience_s = PATIENCE_S
+        self.over = threading.Event()
+        # Python writes each signal's number here when it comes, before any handler runs and
+        # whoever has put one in place, as Prefect does in a flow. Nothing is ever taken out.
+        self.told, self.teller = socket.socketpair()
+        self.told.setblocking(False)
+        self.teller.setblocking(False)
         self._last_words = last_words
         self._raised = False
         self._ending = threading.Lock()  # never let go: the process ends once
-        self._over = threading.Event()
-        # Python writes each signal's number here when it comes, before any handler runs and
-        # whoever has put one in place, as Prefect does in a flow. Nothing is ever taken out.
-        self._told, self._teller = socket.socketpair()
-        self._told.setblocking(False)
-        self._teller.setblocking(False)
-        self._thread = threading.Thread(target=self._watch, name="stopping", daemon=True)
-
-    def begin(self) -> int:
-        """Listen to signals; returns the file descriptor that Python told them before."""
-        self._thread.start()
-        return signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
-
-    def stop(self, descriptor_before: int) -> None:
-        """Listen no more."""
-        signal.set_wakeup_fd(descriptor_before)
-        self._over.set()
-        self._teller.send(b"\0")  # wakes the thread
-        self._thread.join()
-        self._told.close()
-        self._teller.close()
 
     def signals(self) -> list[int]:
         """Those of `SIGNALS` that came, in their order."""
         try:
-            numbers = self._told.recv(4096, socket.MSG_PEEK)
+            numbers = self.told.recv(4096, socket.MSG_PEEK)
         except BlockingIOError:
             return []
         return [number for number in numbers if number in SIGNALS]
@@ -75,17 +60,15 @@ class Watch:
         finally:  # tearing down torch and Prefect takes seconds that nobody wants to wait
             os._exit(EXIT_CODE)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """End the process when patience does, or at once when Ctrl-C is pressed again."""
-        select.select([self._told], [], [])
+        select.select([self.told], [], [])
         while not self.signals():  # it was another signal, or the end of the block
-            if self._over.wait(0.1):
+            if self.over.wait(0.1):
                 return
-        asked = time.monotonic()
-        while time.monotonic() - asked < self.patience_s:
-            if self.signals().count(signal.SIGINT) > 1:
-                break
-            if self._over.wait(0.05):
+        deadline = time.monotonic() + self.patience_s
+        while time.monotonic() < deadline and self.signals().count(signal.SIGINT) < 2:
+            if self.over.wait(0.05):
                 return
         self.end()
 
@@ -102,19 +85,16 @@ def heeded(last_words: Callable[[], None]) -> Iterator[Watch]:
     Args:
         last_words: called before the process ends, in any thread.
     """
-    watch = Watch(last_words)
-    tell_before = sys.unraisablehook
-
-    def tell(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not asked():  # else it is the stop that Python drops here, and `check` will raise it
-            tell_before(unraisable)
-
+    watch, tell = Watch(last_words), sys.unraisablehook
     found = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: one for number, one in found.items() if one is not signal.SIG_IGN}
-    descriptor_before = watch.begin()
+    thread = threading.Thread(target=watch.watch, name="stopping", daemon=True)
+    thread.start()
+    descriptor = signal.set_wakeup_fd(watch.teller.fileno(), warn_on_full_buffer=False)
     _watches.append(watch)
     try:
-        sys.unraisablehook = tell
+        # What Python drops after a stop is the stop, and `check` will raise it.
+        sys.unraisablehook = lambda dropped: None if asked() else tell(dropped)
         for number in before:
             signal.signal(number, watch.handle)
         yield watch
@@ -123,9 +103,14 @@ def heeded(last_words: Callable[[], None]) -> Iterator[Watch]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = tell_before
+        signal.set_wakeup_fd(descriptor)
+        sys.unraisablehook = tell
         _watches.remove(watch)
-        watch.stop(descriptor_before)
+        watch.over.set()
+        watch.teller.send(b"\0")  # wakes the thread
+        thread.join()
+        watch.told.close()
+        watch.teller.close()
 
 
 def asked() -> bool:

@@ -12,6 +12,7 @@ from stabledreamer.cli import doctor
 from stabledreamer.cli import doctor_machine as machine
 from stabledreamer.cli import doctor_project as project
 from stabledreamer.cli.doctor_problem import Problem
+from stabledreamer.runtime import serving
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.settings.config import with_overrides
@@ -150,17 +151,15 @@ def silent_server(patch):
 
 
 def half_up(patch):
-    from stabledreamer.runtime import served as state
-
-    served = state.Served(4200, 4201)
-    patch.setattr(state, "read", lambda: served)
-    patch.setattr(state.Served, "down", lambda self: ["worker"])
+    urls = "http://127.0.0.1:4200", "http://127.0.0.1:4201"
+    served = serving.Served(*urls, frozenset({"server", "run"}))
+    patch.setattr(serving, "look", lambda: served)
     return project.server
 
 
 def taken_port(patch):
-    patch.setattr("stabledreamer.runtime.served.read", lambda: None)
-    patch.setattr("stabledreamer.runtime.processes.port_is_free", lambda port: False)
+    patch.setattr(serving, "look", lambda: None)
+    patch.setattr(serving, "port_is_free", lambda port: False)
     return project.server
 
 

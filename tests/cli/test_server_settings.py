@@ -20,8 +20,8 @@ real = stabledreamer.runtime.server.prefect_server
 def looked_at():
     print("imported too early" if "prefect" in sys.modules else "in time")
     with real():
-        from prefect.server.services.base import RunInEphemeralServers
-        print([service.__name__ for service in RunInEphemeralServers.enabled_services()])
+        from prefect.server.services.base import Service
+        print([type(one).__name__ for one in gc.get_objects() if isinstance(one, Service)])
         from prefect.client.orchestration import get_client
         from prefect.settings import get_current_settings
         settings = get_current_settings()

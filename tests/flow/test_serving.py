@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from stabledreamer.cli.main import main
-from stabledreamer.runtime import served as state
 from stabledreamer.runtime import serving
+from stabledreamer.runtime.auth import folder
 from stabledreamer.runtime.processes import free_port, marked, port_is_free
 from stabledreamer.runtime.root import ROOT
 
@@ -42,8 +42,7 @@ def test_a_port_in_use_is_told(home, capsys):
         assert main(["serve", "--port", str(port)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"port {port}" in error and "--port" in error
-    assert not (home / "serve" / "state.json").exists()
-    assert marked(str(state.folder())) == []
+    assert marked(str(folder())) == [] and serving.look() is None
 
 
 @pytest.mark.parametrize("options", [["--port", "80"], ["--port", "70000"], ["--limit", "0"]])
@@ -58,22 +57,15 @@ def test_a_home_that_cannot_be_written_is_told(monkeypatch, capsys):
     assert "PREFECT_HOME" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"port": 1}', '{"port": 1, "processes": 3}'])
-def test_a_damaged_state_is_as_good_as_none(home, text):
-    state.folder().mkdir(parents=True)
-    (state.folder() / "state.json").write_text(text)
-    assert state.read() is None
-
-
 def test_processes_that_have_our_ids_now_are_left_alone(home):
+    """Whatever an older version, or Prefect's own `server stop`, would read of ids."""
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    known = {"pid": sleeper.pid, "started": 1.0}
-    kept = {"port": 1, "pages_port": 2, "processes": dict.fromkeys(state.ROLES, known)}
-    state.folder().mkdir(parents=True)
-    (state.folder() / "state.json").write_text(json.dumps(kept))
-    served = state.read()
-    assert served is not None and served.down() == list(state.ROLES)
-    serving.bring_down()
+    folder().mkdir(parents=True)
+    known = {role: {"pid": sleeper.pid, "started": 1.0} for role in ("server", "worker")}
+    (folder() / "state.json").write_text(json.dumps({"port": 1, "processes": known}))
+    (home / "server.pid").write_text(str(sleeper.pid))
+    assert serving.look() is None
+    assert not serving.bring_down()
     assert sleeper.poll() is None
     sleeper.kill()
     sleeper.wait()
@@ -144,13 +136,12 @@ def test_serve_a_deployment_run_a_lost_worker_and_stop(params, tmp_path):
         assert dream("?!").returncode == 1
 
         # 3. What was killed is started again, and nothing else is.
-        state = json.loads((home / "serve" / "state.json").read_text())
-        os.kill(state["processes"]["worker"]["pid"], 9)
+        before = ids(home)
+        os.kill(before["worker"], 9)
         mended = call("stabledreamer", "serve")
         assert mended.returncode == 0 and not mended.stdout.startswith("already up")
-        new = json.loads((home / "serve" / "state.json").read_text())
-        assert new["processes"]["server"] == state["processes"]["server"]
-        assert new["processes"]["worker"] != state["processes"]["worker"]
+        assert ids(home)["server"] == before["server"]
+        assert ids(home)["worker"] != before["worker"]
     finally:
         stopped = call("stabledreamer", "stop")
 
@@ -159,3 +150,13 @@ def test_serve_a_deployment_run_a_lost_worker_and_stop(params, tmp_path):
     assert marked(str(home / "serve")) == []
     assert port_is_free(port)
     assert call("stabledreamer", "stop").stdout == "nothing is up\n"
+
+
+def ids(home: Path) -> dict[str, int]:
+    """Of the server's and the worker's process, by their command lines."""
+    found = {" ".join(process.cmdline()): process.pid for process in marked(str(home / "serve"))}
+    words = {"server": " uvicorn ", "worker": " worker start "}
+    return {
+        role: next(pid for line, pid in found.items() if word in line)
+        for role, word in words.items()
+    }

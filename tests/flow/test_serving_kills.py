@@ -122,14 +122,17 @@ def losses(out: Path) -> list[float]:
 
 def processes(home: Path, role: str) -> list[psutil.Process]:
     """Of a role: of server or worker the process itself, of a run all that it started."""
-    state = json.loads((home / "serve" / "state.json").read_text())
-    known = {name: one["pid"] for name, one in state["processes"].items()}
-    if role in known:
-        return [psutil.Process(known[role])]
     everything = marked(str(home / "serve"))
+    words = {"server": " uvicorn ", "worker": " worker start "}
+    known = {
+        name: [process for process in everything if word in " ".join(process.cmdline())]
+        for name, word in words.items()
+    }
     if role == "everything":
         return everything
-    return [process for process in everything if process.pid not in known.values()]
+    if role == "run":
+        return [one for one in everything if one not in known["server"] + known["worker"]]
+    return known[role]
 
 
 def reached(out: Path) -> int:

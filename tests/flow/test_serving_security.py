@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,8 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from stabledreamer.runtime import served as state
-from stabledreamer.runtime import serving
+from stabledreamer.runtime import auth, serving
 from stabledreamer.runtime.processes import free_port, marked
 from stabledreamer.runtime.root import ROOT
 
@@ -91,10 +91,11 @@ def up(tmp_path_factory) -> Iterator[Up]:
     try:
         done = call("serve", "--port", str(port))
         assert done.returncode == 0, done.stdout + done.stderr
-        state = json.loads((home / "serve" / "state.json").read_text())
         kept = home / "serve" / "auth_string"
-        auth = kept.read_text().strip() if kept.exists() else ""
-        yield Up(home, port, state["pages_port"], auth, done.stdout)
+        string = kept.read_text().strip() if kept.exists() else ""
+        pages_port = re.search(r"http://127\.0\.0\.1:(\d+) \(assets\)", done.stdout)
+        assert pages_port
+        yield Up(home, port, int(pages_port[1]), string, done.stdout)
     finally:
         call("stop")
     assert marked(str(home / "serve")) == []
@@ -209,9 +210,9 @@ def test_prefect_in_the_repositorys_folder_finds_it(up):
     own = environment(up.home, PREFECT_PROFILES_PATH=str(profiles))
     script = (
         "from pathlib import Path\nimport flows\n"
-        "from stabledreamer.runtime import served, serving\n"
-        f"serving.PROFILES = Path({str(profiles)!r})\n"
-        "assert serving.point_prefect_here(served.read())\n"
+        "from stabledreamer.runtime import auth, serving\n"
+        f"auth.PROFILES = Path({str(profiles)!r})\n"
+        "auth.point_prefect_here(serving.look().api)\n"
     )
     try:
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=own, check=True)
@@ -229,14 +230,14 @@ def test_prefect_in_the_repositorys_folder_finds_it(up):
 def test_the_string_is_made_once_and_again_if_it_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     (tmp_path / "serve").mkdir()
-    first = state.auth_string()
-    state.auth_file().chmod(0o644)
-    assert state.auth_string() == first and mode(state.auth_file()) == 0o600
+    first = auth.auth_string()
+    auth.auth_file().chmod(0o644)
+    assert auth.auth_string() == first and mode(auth.auth_file()) == 0o600
     for damaged in ("", "a:b", "stabledreamer:", f"{first}\n{first}", "\0" * 60):
-        state.auth_file().write_text(damaged)
-        again = state.auth_string()
+        auth.auth_file().write_text(damaged)
+        again = auth.auth_string()
         assert again not in (first, damaged) and again.partition(":")[0] == "stabledreamer"
-        assert state.auth_string() == again and mode(state.auth_file()) == 0o600
+        assert auth.auth_string() == again and mode(auth.auth_file()) == 0o600
     assert os.listdir(tmp_path / "serve") == ["auth_string"]
 
 
