@@ -24,7 +24,7 @@ def rasterization(
     quats: Tensor,  # [(B,) N, 4]
     scales: Tensor,  # [(B,) N, 3]
     opacities: Tensor,  # [(B,) N]
-    colors: Tensor,  # [(B,) N, 3]
+    colors: Tensor,  # [(B,) N, 3] or [(B,) C, N, D]
     viewmats: Tensor,  # [(B,) C, 4, 4]
     Ks: Tensor,  # [(B,) C, 3, 3]
     width: int,
@@ -50,7 +50,8 @@ def rasterization(
         quats: rotations, wxyz, of any length but zero.
         scales: standard deviations along the Gaussian's own axes, >= 0 (linear, not logarithms).
         opacities: in [0, 1].
-        colors: any linear values, usually in [0, 1].
+        colors: any linear values, usually in [0, 1]; or D features of each Gaussian, one row for
+            each camera, drawn on black and on the CPU without gradients.
         viewmats: world-to-camera matrices in OpenCV axes (x right, y down, z forward).
         Ks: intrinsic matrices in pixels; pixel (row i, column j) is sampled at (j + .5, i + .5).
         width, height: size of the images in pixels.
@@ -66,17 +67,19 @@ def rasterization(
         backend: "auto" takes "gsplat" for tensors on CUDA, "cpu" for tensors on the CPU.
 
     Returns:
-        renders [(B,) C, height, width, 3 or 4], alphas [(B,) C, height, width, 1] and a dictionary
-        (on the CPU with B: their list under "scenes") with what `gsplat.strategy.DefaultStrategy`
-        reads, among them means2d [C, N, 2] (part of the graph: `retain_grad` works),
-        radii [C, N, 2], depths [C, N], conics [C, N, 3], opacities [C, N], width, height,
-        n_cameras.
+        renders [(B,) C, height, width, 3, 4 or D], alphas [(B,) C, height, width, 1] and a
+        dictionary (on the CPU with B: their list under "scenes") with what
+        `gsplat.strategy.DefaultStrategy` reads, among them means2d [C, N, 2] (part of the graph:
+        `retain_grad` works), radii [C, N, 2], depths [C, N], conics [C, N, 3], opacities [C, N],
+        width, height, n_cameras.
 
     Raises:
         UserError: the backend does not exist, or this machine or the tensors' device lack it.
         ValueError: shapes or values that cannot be rendered.
     """
     _check(means, quats, scales, opacities, colors, viewmats, Ks, width, height, backgrounds)
+    if colors.dim() > means.dim() and (backgrounds is not None or render_mode != "RGB"):
+        raise ValueError("features for each camera are drawn on black, without depth")
     if render_mode not in ("RGB", "RGB+D", "RGB+ED"):
         raise ValueError(f'render_mode must be "RGB", "RGB+D" or "RGB+ED", not {render_mode!r}')
     if rasterize_mode not in ("classic", "antialiased"):
@@ -154,6 +157,8 @@ def _check(
         "viewmats": (viewmats, (*lead, c, 4, 4)),
         "Ks": (Ks, (*lead, c, 3, 3)),
     }
+    if colors.dim() > means.dim():
+        expected["colors"] = (colors, (*lead, c, n, colors.shape[-1]))
     if backgrounds is not None:
         expected["backgrounds"] = (backgrounds, (*lead, c, 3))
     for name, (tensor, shape) in expected.items():

@@ -26,11 +26,9 @@ from stabledreamer_core.rasterize.cpu_composite import (
 )
 from stabledreamer_core.rasterize.cpu_lists import (
     BAND_ROWS,
-    RECORD,
-    fill_lists,
+    FEATURES,
     gather_gradients,
-    make_records,
-    sort_and_count,
+    sort_into_bands,
 )
 from stabledreamer_core.rasterize.cpu_projection import project, project_backward
 
@@ -87,12 +85,18 @@ def rasterization(
     means2d, covars2d, depths, opacities2d, radii, conics = _Project.apply(
         means.float(), quats.float(), scales.float(), opacities.float(), cameras
     )
-    if backgrounds is None:
-        backgrounds = means.new_zeros(len(viewmats), 3)
-    renders, alphas = _Composite.apply(
-        *(means2d, covars2d, depths, opacities2d, colors.float(), backgrounds.float()),
-        *(radii, conics, (width, height), render_mode, absgrad),
-    )
+    if colors.dim() == 3:
+        renders, alphas = _features(
+            *(means2d, covars2d, depths, opacities2d, radii, conics),
+            *(colors.float(), (width, height)),
+        )
+    else:
+        if backgrounds is None:
+            backgrounds = means.new_zeros(len(viewmats), 3)
+        renders, alphas = _Composite.apply(
+            *(means2d, covars2d, depths, opacities2d, colors.float(), backgrounds.float()),
+            *(radii, conics, (width, height), render_mode, absgrad),
+        )
     meta = {
         "means2d": means2d,
         "conics": conics,
@@ -119,6 +123,35 @@ def _workers(n_ellipses: int, n_pixels: int) -> Iterator[int]:
             yield workers
         finally:
             numba.set_num_threads(allowed)
+
+
+def _features(
+    means2d: Tensor,
+    covars2d: Tensor,
+    depths: Tensor,
+    opacities: Tensor,
+    radii: Tensor,
+    conics: Tensor,
+    features: Tensor,
+    size: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """Composite `features` [C, N, D], four channels at a time, without gradients."""
+    (n_cameras, n), (width, height) = depths.shape, size
+    alphas = depths.new_empty(n_cameras, height, width, 1)
+    left = depths.new_empty(n_cameras, height, width)
+    black = np.zeros((n_cameras, 3), np.float32)
+    ellipses = (means2d, covars2d, conics, depths, opacities, radii, means2d.new_zeros(n, 3))
+    renders = []
+    with _workers(depths.numel(), alphas.numel()) as workers:
+        sorted_ = sort_into_bands([_array(x) for x in ellipses], height)
+        for part in features.split(4, -1):
+            render = depths.new_empty(n_cameras, height, width, 4)
+            sorted_.records[..., FEATURES : FEATURES + part.shape[-1]] = _array(part)
+            lists, _ = sorted_.lists()
+            pictures = (render.numpy(), alphas.numpy(), left.numpy())
+            composite(lists, sorted_.bounds, black, False, _buffers(workers, width), pictures)
+            renders.append(render[..., : part.shape[-1]])
+    return torch.cat(renders, -1), alphas
 
 
 def _buffers(workers: int, width: int) -> np.ndarray:
@@ -188,32 +221,21 @@ class _Composite(torch.autograd.Function):
         absgrad: bool,
     ) -> tuple[Tensor, Tensor]:
         width, height = size
-        (n_cameras, n), n_bands = depths.shape, -(-height // BAND_ROWS)
-        channels = 3 if render_mode == "RGB" else 4
+        n_cameras, channels = len(depths), 3 if render_mode == "RGB" else 4
         renders = means2d.new_empty(n_cameras, height, width, channels)
         alphas = means2d.new_empty(n_cameras, height, width, 1)
         transmittances = means2d.new_empty(n_cameras, height, width)
         pictures = (renders, alphas, transmittances)
-        records = means2d.new_empty(n_cameras, n, RECORD).numpy()
-        bands = np.empty((n_cameras, n, 2), np.int32)
-        order, slots = np.empty((n_cameras, n), np.int32), np.empty((n_cameras, n), np.int32)
-        drawn, counts = np.empty(n_cameras, np.int64), np.zeros((n_cameras, n_bands), np.int64)
         ellipses = (means2d, covars2d, conics, depths, opacities, radii, colors)
         with _workers(depths.numel(), alphas.numel()) as workers:
-            make_records(*(_array(x) for x in ellipses), height, records, bands)
-            sort_and_count(_array(depths), bands, order, drawn, slots, counts)
-            bounds = np.concatenate([[0], np.cumsum(counts)])
-            starts = bounds[:-1].reshape(n_cameras, n_bands).copy()
-            slots += starts[:, :1].astype(np.int32)
-            lists = means2d.new_empty(bounds[-1], RECORD).numpy()
-            places = np.empty(bounds[-1], np.int32)
-            fill_lists(order, drawn, bands, slots, records, starts, lists, places)
+            sorted_ = sort_into_bands([_array(x) for x in ellipses], height)
+            lists, places = sorted_.lists()
             composite(
-                *(lists, bounds, _array(backgrounds), render_mode == "RGB+ED"),
+                *(lists, sorted_.bounds, _array(backgrounds), render_mode == "RGB+ED"),
                 *(_buffers(workers, width), tuple(x.numpy() for x in pictures)),
             )
         ctx.save_for_backward(means2d, *pictures)
-        ctx.lists = (records, lists, bounds, slots, bands, places)
+        ctx.lists = (sorted_.records, lists, sorted_.bounds, sorted_.slots, sorted_.bands, places)
         # None instead of False: numba then compiles the kernel without the two extra sums.
         ctx.settings = (render_mode == "RGB+ED", absgrad or None)
         return renders, alphas

@@ -8,14 +8,17 @@ that band's share of the Gaussian's gradient. Every place has one owner.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numba import njit, prange
 from numpy.typing import NDArray
 
 BAND_ROWS = 16
 RECORD = 16  # floats, one cache line
+FEATURES = 6  # where in a record the four blended values begin
 LOG2E = 1.4426950408889634
 LOG2_ALPHA_MIN = -7.994353436858858  # log2(1 / 255)
 DIGIT_BITS = 12
@@ -26,6 +29,43 @@ Longs = NDArray[np.int64]
 
 _kernel: Callable[..., Any] = njit(cache=True, error_model="numpy")
 _parallel: Callable[..., Any] = njit(cache=True, parallel=True, error_model="numpy")
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Every camera's Gaussians, front to back, and the bands of rows that each meets."""
+
+    records: Floats  # [C, N, RECORD] what compositing reads of each
+    bands: Ints  # [C, N, 2] first band and one past the last
+    order: Ints  # [C, N]
+    drawn: Longs  # [C] how many of `order` count
+    slots: Ints  # [C, N] how many pairs of Gaussian and band come before
+    bounds: Longs  # [C * B + 1] a band's list lies between two of them
+
+    def lists(self) -> tuple[Floats, Ints]:
+        """All bands' records [pairs, RECORD]; by Gaussian, then band, each pair's place there."""
+        # torch aligns to cache lines, numpy does not.
+        lists = torch.empty(int(self.bounds[-1]), RECORD).numpy()
+        places = np.empty(len(lists), np.int32)
+        starts = self.bounds[:-1].reshape(len(self.records), -1).copy()
+        of_cameras = (self.order, self.drawn, self.bands, self.slots, self.records)
+        fill_lists(*of_cameras, starts, lists, places)
+        return lists, places
+
+
+def sort_into_bands(ellipses: list[NDArray[Any]], height: int) -> Sorted:
+    """Sort projected Gaussians, the first seven arguments of `make_records`, for compositing."""
+    depths = ellipses[3]
+    (n_cameras, n), n_bands = depths.shape, -(-height // BAND_ROWS)
+    records = torch.empty(n_cameras, n, RECORD).numpy()
+    bands = np.empty((n_cameras, n, 2), np.int32)
+    order, slots = np.empty((n_cameras, n), np.int32), np.empty((n_cameras, n), np.int32)
+    drawn, counts = np.empty(n_cameras, np.int64), np.zeros((n_cameras, n_bands), np.int64)
+    make_records(*ellipses, height, records, bands)
+    sort_and_count(depths, bands, order, drawn, slots, counts)
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    slots += bounds[:-1].reshape(n_cameras, n_bands)[:, :1].astype(np.int32)
+    return Sorted(records, bands, order, drawn, slots, bounds)
 
 
 @_parallel

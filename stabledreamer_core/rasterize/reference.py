@@ -58,21 +58,22 @@ def rasterization(
         name: torch.stack([camera[name] for camera in projected]) for name in projected[0]
     }
     if backgrounds is None:
-        backgrounds = means.new_zeros(len(viewmats), 3)
+        backgrounds = means.new_zeros(len(viewmats), colors.shape[-1])
 
     renders, alphas = [], []
     for camera, background in enumerate(backgrounds):
         drawn = meta["radii"][camera].amin(-1) > 0
         depths = meta["depths"][camera][drawn]
-        features = torch.cat([colors[drawn], depths[:, None]], -1)
+        own = colors if colors.dim() == 2 else colors[camera]
+        features = torch.cat([own[drawn], depths[:, None]], -1)
         means2d, conics = meta["means2d"][camera][drawn], meta["conics"][camera][drawn]
         alpha = pixel_alphas(means2d, conics, meta["opacities"][camera][drawn], width, height)
         front_to_back = torch.argsort(depths, stable=True)
         weights, transmittance = composite(alpha[front_to_back])
         image = torch.einsum("nhw,nk->hwk", weights, features[front_to_back])
-        rgb = image[..., :3] + transmittance[..., None] * background
+        rgb = image[..., :-1] + transmittance[..., None] * background
         opacity = 1.0 - transmittance[..., None]
-        depth = image[..., 3:]
+        depth = image[..., -1:]
         if render_mode == "RGB+ED":
             depth = depth / opacity.clamp(min=DEPTH_ALPHA_MIN)
         renders.append(rgb if render_mode == "RGB" else torch.cat([rgb, depth], -1))

@@ -192,3 +192,24 @@ def test_a_batch_of_scenes_is_each_scene_by_its_own_cameras(tools):
         assert torch.equal(renders[index], one) and torch.equal(alphas[index], alpha)
     with pytest.raises(ValueError, match="Ks"):
         rasterization(**batch, viewmats=viewmats, Ks=Ks[:1], backgrounds=backgrounds, **rest)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_features_are_drawn_like_colors_each_camera_its_own(tools, backend):
+    scene = tools.ring("", tools.gaussians(200), 40, 30, 3)
+    features = torch.rand(3, 200, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+    renders, alphas, _ = call(scene, colors=features, backend=backend)
+    assert renders.shape == (3, 30, 40, 8)
+    for camera in range(3):
+        one = {"viewmats": scene.viewmats[[camera]], "Ks": scene.Ks[[camera]], "backend": backend}
+        for channels in ([0, 1, 2], [3, 4, 5], [5, 6, 7]):
+            expected, alpha, _ = call(scene, colors=features[camera, :, channels], **one)
+            assert torch.equal(renders[camera][..., channels], expected[0])
+            assert torch.equal(alphas[camera], alpha[0])
+
+
+def test_features_have_a_row_for_each_camera_and_no_background(small):
+    with pytest.raises(ValueError, match="colors"):
+        call(small, colors=torch.zeros(3, 30, 8))
+    with pytest.raises(ValueError, match="black"):
+        call(small, colors=torch.zeros(2, 30, 8), render_mode="RGB+D")

@@ -104,29 +104,36 @@ def _fuse(
 ) -> None:
     one = np.float32(1.0)
     hidden = np.float32(HIDDEN_WEIGHT / maps.shape[0])
+    sharpness = one / truncation
     for i in prange(values.shape[0]):
         x = origin[0] + np.float32(i) * cell
-        total = np.empty(values.shape[2], np.float32)
-        weights = np.empty_like(total)
-        for j in range(values.shape[1]):
-            y = origin[1] + np.float32(j) * cell
-            total[:] = 0.0
-            weights[:] = 0.0
-            for c in range(maps.shape[0]):
-                start = cameras[c, :, 0] * x + cameras[c, :, 1] * y + cameras[c, :, 3]
+        total = np.zeros(values.shape[1:], np.float32)
+        weights = np.zeros_like(total)
+        depths = np.empty(values.shape[2], np.float32)
+        columns, rows = np.empty_like(depths), np.empty_like(depths)
+        # One camera after the other for a whole slice, so that its maps stay in the cache.
+        for c in range(maps.shape[0]):
+            right, down, ahead = cameras[c, 0], cameras[c, 1], cameras[c, 2]
+            for j in range(values.shape[1]):
+                y = origin[1] + np.float32(j) * cell
+                column = right[0] * x + right[1] * y + right[3]
+                row = down[0] * x + down[1] * y + down[3]
+                depth = ahead[0] * x + ahead[1] * y + ahead[3]
                 for k in range(values.shape[2]):
                     z = origin[2] + np.float32(k) * cell
-                    depth = start[2] + cameras[c, 2, 2] * z
-                    column = (start[0] + cameras[c, 0, 2] * z) / depth
-                    row = (start[1] + cameras[c, 1, 2] * z) / depth
-                    if depth > 0 and 0 <= column < maps.shape[2] and 0 <= row < maps.shape[1]:
-                        v, u = np.int32(row), np.int32(column)
-                        surface, facing = maps[c, v, u, 0], maps[c, v, u, 1]
-                        value, weight = _opinion(surface, facing, depth, one / truncation, hidden)
-                        total[k] += value * weight
-                        weights[k] += weight
+                    depths[k] = depth + ahead[2] * z
+                    columns[k] = (column + right[2] * z) / depths[k]
+                    rows[k] = (row + down[2] * z) / depths[k]
+                for k in range(values.shape[2]):
+                    u, v, d = columns[k], rows[k], depths[k]
+                    if d > 0 and 0 <= u < maps.shape[2] and 0 <= v < maps.shape[1]:
+                        surface, facing = maps[c, np.int32(v), np.int32(u)]
+                        value, weight = _opinion(surface, facing, d, sharpness, hidden)
+                        total[j, k] += value * weight
+                        weights[j, k] += weight
+        for j in range(values.shape[1]):
             for k in range(values.shape[2]):
-                values[i, j, k] = total[k] / weights[k] if weights[k] > 0 else -one
+                values[i, j, k] = total[j, k] / weights[j, k] if weights[j, k] > 0 else -one
 
 
 @njit(cache=True, error_model="numpy", inline="always")

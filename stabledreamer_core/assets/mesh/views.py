@@ -12,6 +12,8 @@ from stabledreamer_core.scene.cameras import Views, orbit
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.scene.rendering import drawable
 
+PIXELS_AT_ONCE = 8 * 256 * 256
+GAUSSIANS_AT_ONCE = 2**18
 DISTANCE = 3.2
 FOV_DEG = 40.0  # the unit ball fills 91 % of the picture
 
@@ -35,43 +37,45 @@ class Survey:
 
 @torch.inference_mode()
 def survey(splats: Splats, count: int, resolution: int, device: torch.device) -> Survey:
-    """Render `count` pictures of side `resolution` pixels."""
+    """Render `count` pictures of side `resolution` pixels, some at a time to keep memory low."""
     scene = drawable(splats, device)
     views = sphere(count, resolution).to(device)
-    rays = pixel_rays(views.Ks, resolution)
-    shots = [_shoot(scene, views, camera, rays[camera]) for camera in range(count)]
-    colors, alphas, depths, spread = (torch.stack(maps) for maps in zip(*shots, strict=True))
-    return Survey(views, colors, alphas, depths, spread, facing_of(depths, rays))
+    n = len(scene["means"])
+    step = max(1, min(PIXELS_AT_ONCE // resolution**2, GAUSSIANS_AT_ONCE // max(1, n)))
+    shots = [
+        _shoot(scene, *cameras, resolution)
+        for cameras in zip(views.viewmats.split(step), views.Ks.split(step), strict=True)
+    ]
+    return Survey(views, *(torch.cat(maps) for maps in zip(*shots, strict=True)))
 
 
-def _shoot(scene: Splats, views: Views, camera: int, rays: Tensor) -> list[Tensor]:
-    """Colour [R, R, 3], alpha, depth and spread [R, R] of one camera."""
-    viewmat = views.viewmats[camera]
-    centre_depth = scene["means"] @ viewmat[2, :3] + viewmat[2, 3]
-    beyond = centre_depth - DISTANCE  # about 0, so that its square keeps its digits
-    moments = torch.stack([beyond, beyond.square(), torch.zeros_like(beyond)], -1)
-
-    def blend(values: Tensor) -> tuple[Tensor, Tensor]:
-        picture, alpha, _ = rasterization(
-            scene["means"],
-            scene["quats"],
-            scene["scales"],
-            scene["opacities"],
-            values,
-            viewmats=viewmat[None],
-            Ks=views.Ks[camera : camera + 1],
-            width=views.resolution,
-            height=views.resolution,
-        )
-        return picture[0], alpha[0]
-
-    colors, alpha = blend(scene["colors"])
-    whole = alpha.clamp(min=1e-6)
-    plane = blend(depth_planes(scene, viewmat))[0] / whole
-    depth = (plane[..., :2] * rays[..., :2]).sum(-1) + plane[..., 2]
-    first, second, _ = (blend(moments)[0] / whole).unbind(-1)
+def _shoot(scene: Splats, viewmats: Tensor, Ks: Tensor, resolution: int) -> list[Tensor]:
+    """The maps of a `Survey` from c of its cameras."""
+    features = torch.stack([_features(scene, viewmat) for viewmat in viewmats])
+    shown, alpha, _ = rasterization(
+        scene["means"],
+        scene["quats"],
+        scene["scales"],
+        scene["opacities"],
+        features,
+        viewmats=viewmats,
+        Ks=Ks,
+        width=resolution,
+        height=resolution,
+    )
+    rays = pixel_rays(Ks, resolution)
+    mean = shown[..., 3:] / alpha.clamp(min=1e-6)
+    depth = (mean[..., :2] * rays[..., :2]).sum(-1) + mean[..., 2]
+    first, second = mean[..., 3], mean[..., 4]
     spread = (second - first.square()).clamp(min=0.0).sqrt()
-    return [colors, alpha[..., 0], depth, spread]
+    return [shown[..., :3], alpha[..., 0], depth, spread, facing_of(depth, rays)]
+
+
+def _features(scene: Splats, viewmat: Tensor) -> Tensor:
+    """[N, 8]: colour, the plane of depths, and the first two moments of the centre's depth."""
+    centre_depth = scene["means"] @ viewmat[2, :3] + viewmat[2, 3]
+    beyond = (centre_depth - DISTANCE)[:, None]  # about 0, so that its square keeps its digits
+    return torch.cat([scene["colors"], depth_planes(scene, viewmat), beyond, beyond.square()], -1)
 
 
 def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
