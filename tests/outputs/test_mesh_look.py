@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from stabledreamer_core.assets.mesh.glb import (
     to_gltf_axes,
     write_glb,
 )
+from stabledreamer_core.errors import UserError
 
 QUICK = {"views": 40, "view_resolution": 128, "resolution": 64, "faces": 8000}
 
@@ -115,3 +117,14 @@ def test_texture_holds_display_values_and_closes_when_merged(ball, config, tmp_p
     assert np.abs(shown - colour_of(from_gltf_axes(mesh.vertices))).mean() < 0.03
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
     assert mesh.is_watertight
+
+
+def test_a_texture_without_xatlas_is_told_and_colours_need_none(
+    ball, config, tmp_path, device, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "xatlas", None)
+    settings = config.mesh.model_copy(update=QUICK)
+    assert write_mesh(ball, settings, tmp_path / "mesh.glb", device)["watertight"]
+    with pytest.raises(UserError, match="pip install xatlas"):
+        asked = settings.model_copy(update={"texture": True})
+        write_mesh(ball, asked, tmp_path / "textured.glb", device)

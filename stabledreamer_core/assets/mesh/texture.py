@@ -3,12 +3,12 @@
 import numpy as np
 import open3d as o3d
 import trimesh
-import xatlas
 from scipy import ndimage
 
 from stabledreamer_core.assets.mesh.color import colours_at
 from stabledreamer_core.assets.mesh.glb import Surface
 from stabledreamer_core.assets.mesh.views import Survey
+from stabledreamer_core.errors import UserError
 
 PADDING = 2  # pixels between the pieces, so that filtering does not mix them
 
@@ -20,7 +20,10 @@ def textured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: 
     once equal positions are merged.
 
     Args:
-        tolerance: see `mesh_colour.colours_at`.
+        tolerance: see `colours_at`.
+
+    Raises:
+        UserError: xatlas is not installed.
     """
     original, faces, uvs = _laid_flat(mesh, resolution)
     vertices = np.asarray(mesh.vertices)[original]
@@ -44,6 +47,13 @@ def textured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: 
 
 def _laid_flat(mesh: trimesh.Trimesh, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """xatlas: for each new vertex its original one [W], new faces [F, 3], uvs [W, 2]."""
+    try:
+        import xatlas
+    except ImportError as error:
+        raise UserError(
+            "mesh.texture needs the package xatlas: pip install xatlas (on Python 3.14 that takes"
+            " a C++ compiler), or set mesh.texture to false for colours on the vertices"
+        ) from error
     atlas = xatlas.Atlas()
     atlas.add_mesh(
         np.asarray(mesh.vertices, np.float32),
