@@ -1,13 +1,13 @@
-"""The one exception that stands for a user's mistake, and how it quotes others."""
+"""The exception for mistakes that a user can put right."""
 
-HEAD, TAIL = 700, 300  # characters kept of a message without end, as of a value from a file
+HEAD, TAIL = 700, 300  # characters kept of a long message, as of a value from a file
 
 
 class UserError(Exception):
-    """Something the user can put right: its text says what was wrong, where, and what to do.
+    """A mistake the user can put right; the text says what was wrong, where, and what to do.
 
-    The command line prints the text as one line and exits with 2; nothing else is caught there.
-    Of a text of over a thousand characters the middle is left out.
+    The command line prints the text and exits with 2. Texts of over a thousand characters lose
+    their middle.
     """
 
     def __str__(self) -> str:
@@ -16,6 +16,6 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, as part of a line of ours."""
+    """Return the first line of an exception's message, at most 300 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

@@ -13,11 +13,11 @@ from stabledreamer_core.errors import UserError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
+    """Yield a temporary path beside `path` and move it to `path` on success, in one step.
 
-    The temporary file keeps `path`'s ending, so that writers that choose a format by it work, and
-    has the mode that any new file has under the user's umask.
-    On any exception the temporary file is removed and `path` is left as it was.
+    The temporary file keeps `path`'s ending, by which some writers choose a format, and has the
+    mode of any new file under the user's umask. On an exception it is removed and `path` is left
+    alone.
 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def read_whole(path: Path, max_bytes: int) -> bytes:
-    """The bytes of an ordinary file; devices and pipes, which may have no end, are not opened.
+    """Read an ordinary file; refuse devices and pipes, which may have no end.
 
     Raises:
         OSError: it is missing, unreadable, not an ordinary file, or larger than `max_bytes`.
@@ -55,6 +55,6 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Return the hex sha256 of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Memory: how much was used, and the same work in smaller parts where a GPU's does not suffice."""
+"""Memory: how much was used, and smaller batches where a GPU runs out of it."""
 
 import sys
 import warnings
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 def halve_on_oom(work: Callable[[int], T], size: int, what: str) -> tuple[T, int]:
-    """`work(size)`, and with half the size as long as the GPU's memory does not hold it.
+    """Run `work(size)`; halve the size as long as the GPU runs out of memory.
 
     Args:
-        work: does all of it in parts of at most `size` samples; begun again from the start, it
-            must give the same.
+        work: does everything in batches of at most `size` samples; it is run again from the start
+            and must give the same.
         what: names the samples in the warning.
 
     Returns:
-        The result, and the size that fitted.
+        The result and the size that fitted.
 
     Raises:
         UserError: one sample alone does not fit.
@@ -44,7 +44,7 @@ def halve_on_oom(work: Callable[[int], T], size: int, what: str) -> tuple[T, int
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most that was held so far: of a GPU by its allocator, else by this process."""
+    """Return the peak in bytes so far: of a GPU's allocator, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

@@ -1,7 +1,7 @@
 """Random numbers that depend on (seed, stage, step, purpose) alone.
 
-No generator lives from one step to the next, so a run that is resumed at step k draws exactly
-what it would have drawn, with nothing to save.
+No generator lives from one step to the next, so a run resumed at step k draws exactly what it would
+have drawn, with no state to save.
 """
 
 import hashlib
@@ -10,11 +10,11 @@ import torch
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any parts, the same on every machine."""
+    """Hash any parts to a 63-bit seed, the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator; draws are made on the CPU and moved, so that devices agree."""
+    """Return a CPU generator seeded by `parts`; draw on the CPU and move, so that devices agree."""
     return torch.Generator().manual_seed(derive_seed(*parts))

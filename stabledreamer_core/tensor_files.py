@@ -1,7 +1,7 @@
 """Files of named tensors: safetensors, written atomically, verified when read.
 
-Every file carries a digest of its tensors and metadata, because a safetensors file whose numbers
-were altered still parses.
+Every file carries a digest of its tensors and metadata, because a safetensors file with altered
+numbers still parses.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ ENTRY = "checkpoint"  # of the file's metadata: all of ours, as JSON
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors and metadata with their digest; whole or not at all."""
+    """Write tensors and metadata with their digest, atomically."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with atomic_write(path) as temporary:
         # One entry: safetensors writes several in an order that changes from run to run.

@@ -19,7 +19,7 @@ from skimage.measure import marching_cubes
 
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG
-from stabledreamer_core.metrics.surfaces import surface_figures
+from stabledreamer_core.metrics.surfaces import surface_metrics
 from stabledreamer_core.settings.output import Evaluate
 from toybox.captions import caption
 from toybox.catalogue import COLOURS, Toy
@@ -175,7 +175,7 @@ def surface_rows(settings: Evaluate) -> Iterator[tuple[str, list[Row]]]:
         rows = []
         for toy, truth in truths.items():
             mesh = change(toy, truth)
-            found = surface_figures(
+            found = surface_metrics(
                 *(mesh, truth, settings.surface_samples, settings.f_score_threshold),
                 SMALL_TURNS_DEG,
             )

@@ -1,7 +1,6 @@
-"""Showing a finished toy: a video of one turn, and a still of it from all sides.
+"""Show a finished asset: a video of one turn, and a still of it from all sides.
 
-Colours are written as they are rendered, 8-bit value = colour * 255: what the priors saw is what
-the viewer sees.
+Colours are written as rendered, 8-bit value = colour * 255, so the viewer sees what the priors saw.
 """
 
 from pathlib import Path
@@ -17,7 +16,7 @@ from stabledreamer_core.scene.rendering import render_chunks, to_bytes
 from stabledreamer_core.settings.output import Turntable
 
 # Without all of these, players guess the colour matrix from the video's size, and shift the hues.
-COLOUR_TAGS = (
+COLOR_TAGS = (
     "-vf",
     "scale=out_color_matrix=bt709:out_range=tv,"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=iec61966-2-1",
@@ -52,7 +51,7 @@ def write_turntable(splats: Splats, settings: Turntable, path: Path, device: tor
             quality=8,
             macro_block_size=2,
             ffmpeg_log_level="error",
-            output_params=list(COLOUR_TAGS),
+            output_params=list(COLOR_TAGS),
         ) as video,
     ):
         for renders, _ in render_chunks(splats, views, settings.background, device):

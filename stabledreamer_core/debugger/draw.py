@@ -7,7 +7,7 @@ import imageio.v2 as imageio
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stabledreamer_core.assets.turntable import COLOUR_TAGS
+from stabledreamer_core.assets.turntable import COLOR_TAGS
 from stabledreamer_core.debugger.files import DebugRecord
 from stabledreamer_core.files import atomic_write
 
@@ -94,7 +94,7 @@ def write_video(records: list[DebugRecord], path: Path) -> None:
             quality=8,
             macro_block_size=2,
             ffmpeg_log_level="error",
-            output_params=list(COLOUR_TAGS),
+            output_params=list(COLOR_TAGS),
         ) as video,
     ):
         for places in by_side(records):

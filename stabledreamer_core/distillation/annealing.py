@@ -14,7 +14,7 @@ SCHEDULES = ("none", "linear", "sqrt", "cosine", "step")
 
 
 def anneal(schedule: str, progress: float, start: float, end: float) -> float:
-    """The value between `start` and `end` at `progress` in [0, 1] through the stage.
+    """Interpolate from `start` to `end` at `progress` in [0, 1] through the stage.
 
     none: `start` throughout. linear: straight. sqrt: start - (start - end) sqrt(progress), fast
     first (HiFA, Zhu & Zhuang 2023, equation 8). cosine: slow at both ends. step: `start` for the
@@ -37,7 +37,7 @@ def timestep_range(
     t_min: tuple[float, float],
     t_max: tuple[float, float],
 ) -> tuple[float, float]:
-    """Lower and upper end of the noise level at `progress`, as fractions of the schedule."""
+    """Return the lowest and highest noise level at `progress`, as fractions of the schedule."""
     low = anneal(schedule, progress, *t_min)
     high = anneal(schedule, progress, *t_max)
     return min(low, high), high
@@ -46,7 +46,7 @@ def timestep_range(
 def sample_timesteps(
     low: float, high: float, count: int, length: int, generator: torch.Generator
 ) -> Tensor:
-    """[count] integer timesteps in [0, length), stratified over [low, high] in random order."""
+    """Draw [count] integer timesteps in [0, length), stratified over [low, high], shuffled."""
     strata = torch.randperm(count, generator=generator)
     fraction = (strata + torch.rand(count, generator=generator)) / count
     timesteps = (low + (high - low) * fraction) * length
@@ -54,5 +54,5 @@ def sample_timesteps(
 
 
 def learning_rate(progress: float, start: float, end: float) -> float:
-    """Log-linear interpolation, the decay 3D Gaussian Splatting uses for positions."""
+    """Interpolate log-linearly, as 3D Gaussian Splatting decays the rate of positions."""
     return start * (end / start) ** progress

@@ -28,8 +28,8 @@ def multi_step(
 ) -> Tensor:
     """Denoise x_t to x0 in `steps` deterministic DDIM steps (Song et al. 2021, eta = 0).
 
-    Each sample walks from its own timestep t to the image in equal strides, the timesteps
-    (t + 1)(1 - k / steps) - 1: diffusers' "trailing" spacing, cut off at t. One step is the
+    Each sample goes from its own timestep t to the image in equal strides, the timesteps
+    (t + 1)(1 - k / steps) - 1: diffusers' "trailing" spacing, cut off at t. One step gives the
     one-step denoised image.
 
     Args:
@@ -71,9 +71,9 @@ def sample(
     generator: torch.Generator,
     x0_limit: str = "none",
 ) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1] from pure noise, one per row of `cond` [B, L, D].
+    """Sample images [B, 3, H, W] in [0, 1] from pure noise, one per row of `cond` [B, L, D].
 
-    `generator` is a CPU one, so that a seed means the same noise on every device.
+    `generator` is a CPU one, so that a seed gives the same noise on every device.
     """
     noise = torch.randn(len(cond), *prior.sample_shape, generator=generator).to(prior.device)
     last = torch.full((len(cond),), len(prior.alphas_cumprod) - 1, device=prior.device)

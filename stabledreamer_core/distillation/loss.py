@@ -26,18 +26,18 @@ PredictEps = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
-    """[B] values shaped to broadcast over `like` [B, ...]."""
+    """Reshape values [B] to broadcast over `like` [B, ...]."""
     return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def add_noise(x: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
-    """x_t of the forward process. x, noise: [B, ...]; abar: [B] in (0, 1)."""
+    """Noise x to x_t (forward process). x, noise: [B, ...]; abar: [B] in (0, 1)."""
     abar = per_sample(abar, x)
     return abar.sqrt() * x + (1 - abar).sqrt() * noise
 
 
 def one_step_denoised(x_t: Tensor, eps_hat: Tensor, abar: Tensor) -> Tensor:
-    """x0_hat: what the prior takes the clean image to be, in one step."""
+    """Compute x0_hat, the clean image [B, ...] that the prior predicts in one step."""
     abar = per_sample(abar, x_t)
     return (x_t - (1 - abar).sqrt() * eps_hat) / abar.sqrt()
 
@@ -45,7 +45,7 @@ def one_step_denoised(x_t: Tensor, eps_hat: Tensor, abar: Tensor) -> Tensor:
 def guidance_scales(
     timesteps: Tensor, length: int, scale: float, interval: tuple[float, float]
 ) -> Tensor:
-    """[B] guidance scale of each sample: `scale` within the interval of noise levels, 1 outside.
+    """Return each sample's guidance scale [B]: `scale` within the interval of noise levels, else 1.
 
     Guidance matters at middle noise levels and costs a second call of the prior at all of them
     (Kynkaanniemi et al. 2024, "Applying guidance in a limited interval").
@@ -67,7 +67,7 @@ def guided_eps(
     guidance_scale: float | Tensor,
     guidance_rescale: float = 0.0,
 ) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022): uncond + s (cond - uncond).
+    """Apply classifier-free guidance (Ho & Salimans 2022): uncond + s (cond - uncond).
 
     Args:
         x_t: [B, ...]; timesteps: [B]; cond, uncond: [B, L, D] text embeddings.
@@ -112,7 +112,7 @@ def limit_x0(
 
 
 def l2_weight(weighting: str, abar: Tensor) -> Tensor:
-    """[B] weight of the L2 form, w(t) sqrt(abar) / sqrt(1 - abar).
+    """Return the weight [B] of the L2 form, w(t) sqrt(abar) / sqrt(1 - abar).
 
     sds: w = 1 - abar (DreamFusion). uniform: w = 1. x0: the product itself is 1, so every noise
     level pulls equally hard towards its denoised image.
@@ -124,7 +124,7 @@ def l2_weight(weighting: str, abar: Tensor) -> Tensor:
 
 
 def l2_loss(x: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """[B] 1/2 weight || x - stopgrad(target) ||^2, summed over each sample's elements.
+    """Compute 1/2 weight || x - stopgrad(target) ||^2 [B], summed over each sample's elements.
 
     With target = x0_hat and weight = l2_weight(...), its gradient with respect to x is the SDS
     gradient w(t) (eps_hat - eps).

@@ -15,7 +15,7 @@ from stabledreamer_core.settings.config import Stage
 
 
 def to_loss_space(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
-    """What the loss compares of renders [B, 3, H, W] in [0, 1]; differentiable.
+    """Bring renders [B, 3, H, W] in [0, 1] to the space of the loss; differentiable.
 
     Returns:
         The prior's x, or in image space the renders in [-1, 1].
@@ -25,7 +25,7 @@ def to_loss_space(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def to_prior_space(stage: Stage, prior: Prior, images: Tensor, x: Tensor) -> Tensor:
-    """What the prior is asked about, without gradient: x itself if the loss is in its space."""
+    """Return what the prior denoises, without gradient: x itself if the loss is in its space."""
     return x.detach() if stage.target_space == "prior" else prior.encode(images.detach())
 
 
@@ -33,10 +33,10 @@ def to_prior_space(stage: Stage, prior: Prior, images: Tensor, x: Tensor) -> Ten
 def target_in_loss_space(
     stage: Stage, prior: Prior, images: Tensor, z: Tensor, x0_hat: Tensor
 ) -> Tensor:
-    """The target of what `to_loss_space` gives, from the prior's question z and its answer x0_hat.
+    """Bring x0_hat, the prior's answer for z, to the space of the loss.
 
-    In image space the render plus the difference of the two decoded: an autoencoder blurs, and a
-    target that was decoded alone would pull the render towards its blur at every step.
+    In image space it is the render plus the difference of the two decoded: an autoencoder blurs,
+    and a target decoded alone would pull the render towards its blur at every step.
     """
     if stage.target_space == "prior" or prior.space == "pixel":
         return x0_hat
@@ -44,5 +44,5 @@ def target_in_loss_space(
 
 
 def _decode(prior: Prior, x: Tensor) -> Tensor:
-    """One at a time: a decoder at 512 pixels takes gigabytes an image."""
+    """Decode one at a time: a decoder at 512 pixels takes gigabytes an image."""
     return torch.cat([prior.decode(one[None]) for one in x])

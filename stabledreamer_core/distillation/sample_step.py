@@ -1,7 +1,7 @@
 """What is random in a step: cameras, backgrounds and noise levels, and the noise itself.
 
-Everything an object draws depends on (its seed, stage, step) alone, so an object comes out the same
-whatever else is optimised beside it.
+An object's draws depend on (its seed, stage, step) alone, so it comes out the same whatever else is
+optimised beside it.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Target:
 def draw_target(
     stage: Stage, alphas_cumprod: Tensor, step: int, seeds: list[int], name: str
 ) -> Target:
-    """Cameras, backgrounds and timesteps of one step, on the device of `alphas_cumprod` [T]."""
+    """Draw one step's cameras, backgrounds and timesteps, on the device of `alphas_cumprod` [T]."""
     device = alphas_cumprod.device
     cameras, progress = stage.cameras, step / stage.iterations
     annealing = stage.annealing
@@ -52,14 +52,14 @@ def draw_target(
 
 
 def draw_noise(like: Tensor, step: int, seeds: list[int], name: str) -> Tensor:
-    """Standard normal noise like x [B C, ...]."""
+    """Draw standard normal noise of the shape of `like` [B C, ...]."""
     shape = (len(like) // len(seeds), *like.shape[1:])
     drawn = [torch.randn(shape, generator=generator(seed, name, step, "noise")) for seed in seeds]
     return torch.cat(drawn).to(like)
 
 
 def _backgrounds(kind: str, count: int, random: torch.Generator) -> Tensor:
-    """[count, 3]: fixed, or half greys and half colours, so that nothing can hide in them."""
+    """Backgrounds [count, 3]: fixed, or half greys and half colours, in which nothing can hide."""
     fixed = {"white": 1.0, "grey": 0.5, "black": 0.0}
     if kind in fixed:
         return torch.full((count, 3), fixed[kind])

@@ -26,7 +26,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
 
 
 def view_words(azimuth_deg: float, elevation_deg: float, vocabulary: str) -> str:
-    """The words for one camera.
+    """Return the view words for one camera.
 
     Args:
         azimuth_deg: 0 in front, 90 at the object's own left (+Y); any real number.
@@ -45,15 +45,15 @@ def view_words(azimuth_deg: float, elevation_deg: float, vocabulary: str) -> str
 
 
 def fine_bin(azimuth_deg: float) -> int:
-    """Which of the eight 45-degree arcs, centred on 0, 45, ..., holds this azimuth."""
+    """Return the index of the 45-degree arc, centred on 0, 45, ..., that holds this azimuth."""
     return int((azimuth_deg + 22.5) // 45.0) % 8
 
 
 def view_prompts(prompt: str, vocabulary: str) -> list[str]:
-    """The prompt with each of the vocabulary's words, in its order."""
+    """Append each of the vocabulary's words to the prompt, in the vocabulary's order."""
     return [f"{prompt}, {words}" if words else prompt for words in VOCABULARIES[vocabulary]]
 
 
 def view_index(azimuth_deg: float, elevation_deg: float, vocabulary: str) -> int:
-    """Index into `view_prompts(prompt, vocabulary)` for one camera."""
+    """Return one camera's index into `view_prompts(prompt, vocabulary)`."""
     return VOCABULARIES[vocabulary].index(view_words(azimuth_deg, elevation_deg, vocabulary))

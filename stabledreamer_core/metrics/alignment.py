@@ -1,4 +1,4 @@
-"""Size, place and a turn about the vertical taken out, before two surfaces are compared."""
+"""Align two surfaces in size, place and turn about the vertical before they are compared."""
 
 import numpy as np
 import trimesh
@@ -11,30 +11,30 @@ ICP_POINTS = 2000
 ICP_STEPS = 40
 SMALL_TURNS_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
 ALL_TURNS_DEG = tuple(np.arange(-180.0, 180.0, 30.0))
-FURTHER_DEG = 15.0  # how far beyond the outermost start a turn may be refined
+EXTRA_TURN_DEG = 15.0  # how far beyond the outermost start a turn may be refined
 
 
-def aligned(
+def align(
     mesh: trimesh.Trimesh, truth: trimesh.Trimesh, turns_deg: tuple[float, ...]
 ) -> trimesh.Trimesh:
-    """The mesh scaled, moved and turned about +Z to lie on the truth as well as it can.
+    """Scale, move and turn the mesh about +Z for the best fit to the truth.
 
     Args:
         turns_deg: turns that the search for the fit starts from; it goes 15 degrees beyond the
-            outermost and no further, or a mug whose handle is at its front would be set right.
+            outermost and no further: a mug with its handle at the front must not be forgiven.
     """
     fit = similarity(surface_points(mesh, ICP_POINTS), surface_points(truth, ICP_POINTS), turns_deg)
     return trimesh.Trimesh(apply(fit, np.asarray(mesh.vertices)), mesh.faces, process=False)
 
 
 def similarity(source: Points, target: Points, turns_deg: tuple[float, ...]) -> NDArray[np.float64]:
-    """The 4x4 matrix of scale, turn about +Z and shift that lays `source` [N, 3] on `target`.
+    """Find the 4x4 matrix of scale, turn about +Z and shift that fits `source` [N, 3] to `target`.
 
     Iterated closest points (Besl and McKay 1992) with pairs in both directions: with one alone,
     shrinking to a point would fit best.
     """
     tree = cKDTree(target)
-    limit = np.deg2rad(max(abs(turn) for turn in turns_deg) + FURTHER_DEG)
+    limit = np.deg2rad(max(abs(turn) for turn in turns_deg) + EXTRA_TURN_DEG)
     best, best_error = np.eye(4), np.inf
     for turn in turns_deg:
         fit, error = _refine(source, target, tree, _first_guess(source, target, turn), limit)
@@ -44,12 +44,12 @@ def similarity(source: Points, target: Points, turns_deg: tuple[float, ...]) -> 
 
 
 def apply(fit: NDArray[np.float64], points: Points) -> Points:
-    """Points [N, 3] under a 4x4 matrix."""
+    """Transform points [N, 3] by a 4x4 matrix."""
     return points @ fit[:3, :3].T + fit[:3, 3]
 
 
 def surface_points(mesh: trimesh.Trimesh, count: int) -> Points:
-    """`count` points spread evenly over the surface, always the same ones."""
+    """Sample `count` points evenly over the surface, always the same ones."""
     return np.asarray(trimesh.sample.sample_surface(mesh, count, seed=0)[0], np.float64)
 
 

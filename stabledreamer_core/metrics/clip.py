@@ -29,12 +29,12 @@ class Clip:
 
     @property
     def resolution(self) -> int:
-        """Side in pixels of the images it wants."""
+        """Side of its images in pixels."""
         return int(self.model.config.vision_config.image_size)
 
 
 def load_clip(source: str, device: torch.device, base: Path | None = None) -> Clip:
-    """The CLIP model in a folder, or in the hub's local cache by its id.
+    """Load a CLIP model from a folder, or from the hub's local cache by its id.
 
     Args:
         base: where a relative folder is looked for after the current one.
@@ -64,7 +64,7 @@ def load_clip(source: str, device: torch.device, base: Path | None = None) -> Cl
 
 @torch.no_grad()
 def similarities(clip: Clip, images: Tensor, prompts: Sequence[str]) -> Tensor:
-    """Cosines [V, P] in [-1, 1] between images and prompts.
+    """Compute cosines [V, P] in [-1, 1] between images and prompts.
 
     Args:
         images: [V, 3, R, R] in [0, 1] at `clip.resolution`.
@@ -87,10 +87,10 @@ def similarities(clip: Clip, images: Tensor, prompts: Sequence[str]) -> Tensor:
     return (unit(seen.float(), dim=1) @ unit(torch.cat(read).float(), dim=1).T).double()
 
 
-def clip_figures(
+def clip_metrics(
     clip: Clip, images: Tensor, prompt: str, others: Sequence[str]
 ) -> dict[str, float | None]:
-    """`clip_score`, the mean cosine of the views with the prompt, and `clip_r_precision`.
+    """Compute `clip_score`, the mean cosine of views and prompt, and `clip_r_precision`.
 
     The score is the plain cosine (some papers print it times 100, some times 2.5); right pairs of
     photographs and captions have about 0.3, unrelated ones about 0.15. R-Precision is the share of

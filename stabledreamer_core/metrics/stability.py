@@ -10,7 +10,7 @@ Run = Mapping[str, Any]  # a run.json: prompt, seed, metrics, stages
 
 
 def spread_over_seeds(records: Iterable[Run], metric: str) -> dict[str, float | int | None]:
-    """How much a metric depends on the seed, all else equal.
+    """Measure how much a metric depends on the seed, all else equal.
 
     Only prompts with two or more measured seeds count. Returns their number as `prompts`, `mean`
     over all of their runs, `spread`, the root of the mean over prompts of the variance over seeds
@@ -37,12 +37,12 @@ def spread_over_seeds(records: Iterable[Run], metric: str) -> dict[str, float | 
 
 
 def loss_roughness(record: Run, stage: str) -> float | None:
-    """`roughness` of a stage's recorded losses; None where fewer than three were recorded."""
+    """Return `roughness` of a stage's recorded losses; None where there are fewer than three."""
     return roughness(record["stages"].get(stage, {}).get("losses") or [])
 
 
 def roughness(losses: list[float]) -> float | None:
-    """By which factor, about, a loss jumps from one recorded step to the next; 0 is a smooth curve.
+    """Measure how much a loss jumps from one recorded step to the next; 0 is a smooth curve.
 
     With d the differences between neighbouring logarithms of the loss, it is the standard
     deviation of d, taken from the median of |d - median(d)| so that a few spikes do not decide,

@@ -1,7 +1,7 @@
-"""How near a mesh's surface is to the true one, after size, place and a small turn are taken out.
+"""Distances between a mesh's surface and the true one, after alignment (alignment.py).
 
-All four figures are of one fit (alignment.py), so none of them sees a toy that is too small or not
-in the middle. None sees colours.
+All four metrics are of one fit, so none sees that a toy is too small or off centre; nor do they see
+colours.
 """
 
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from numpy.typing import NDArray
 
 from stabledreamer_core.assets.mesh.glb import from_gltf_axes
 from stabledreamer_core.assets.mesh.read import read_mesh
-from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, aligned
+from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, align
 
 NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """From N points of one surface to the nearest places on another."""
+    """Distances and angles from N points of one surface to the nearest places on another."""
 
     distances: NDArray[np.float32]  # [N]
     cosines: NDArray[np.float32]  # [N] of the angle between the normals, without sign
 
 
-def surface_figures(
+def surface_metrics(
     mesh: trimesh.Trimesh,
     truth: trimesh.Trimesh,
     samples: int,
     threshold: float,
     turns_deg: tuple[float, ...] = SMALL_TURNS_DEG,
 ) -> dict[str, float | None]:
-    """All four figures by name; see the functions below for what each means.
+    """Compute all four metrics by name; see the functions below for what each means.
 
     Args:
         samples: points on each surface.
         threshold: of the F-score, as a share of the truth's longest side.
         turns_deg: turns about +Z that the search for the fit starts from.
     """
-    moved = aligned(mesh, truth, turns_deg)
+    moved = align(mesh, truth, turns_deg)
     there, back = gaps(moved, truth, samples), gaps(truth, moved, samples)
     side = float(truth.extents.max())
     return {
@@ -58,14 +58,14 @@ def chamfer(
     samples: int,
     turns_deg: tuple[float, ...] = SMALL_TURNS_DEG,
 ) -> float:
-    """`mean_gap` of the fitted surfaces, as a share of the truth's longest side."""
-    moved = aligned(mesh, truth, turns_deg)
+    """Compute `mean_gap` of the fitted surfaces, as a share of the truth's longest side."""
+    moved = align(mesh, truth, turns_deg)
     there, back = gaps(moved, truth, samples), gaps(truth, moved, samples)
     return mean_gap(there, back) / float(truth.extents.max())
 
 
 def mean_gap(there: Gaps, back: Gaps) -> float:
-    """The mean of two mean distances: from points of each surface to the other.
+    """Average two mean distances: from points of each surface to the other.
 
     How it misleads: thin parts have little surface, so losing an ear costs little; and since the
     fit is the best one, two different compact lumps are nearer to one another than their looks
@@ -75,7 +75,7 @@ def mean_gap(there: Gaps, back: Gaps) -> float:
 
 
 def f_score(there: Gaps, back: Gaps, threshold: float) -> float:
-    """Harmonic mean of precision and recall: the shares of each surface within `threshold`.
+    """Compute the harmonic mean of precision and recall: each surface's share within `threshold`.
 
     Knapitsch et al. 2017 (Tanks and Temples, section 4); for single objects Tatarchenko et al.
     2019. 1 is equal. Unlike the chamfer distance it does not care how far off the rest is.
@@ -89,7 +89,7 @@ def f_score(there: Gaps, back: Gaps, threshold: float) -> float:
 
 
 def normal_consistency(there: Gaps, back: Gaps) -> float:
-    """Mean |cos| of the angle between the normals of nearest points, both ways; 1 is equal.
+    """Average |cos| of the angle between the normals of nearest points, both ways; 1 is equal.
 
     As in Mescheder et al. 2019 (Occupancy Networks). It sees ripple and bumps that move the
     surface by next to nothing.
@@ -102,7 +102,7 @@ def normal_consistency(there: Gaps, back: Gaps) -> float:
 
 
 def volume_ratio(mesh: trimesh.Trimesh, truth: trimesh.Trimesh) -> float | None:
-    """The mesh's volume over the true one; None where either is not closed.
+    """Divide the mesh's volume by the true one; None where either is not closed.
 
     1 is equal, less is hollow or too thin, more is swollen.
 
@@ -115,7 +115,7 @@ def volume_ratio(mesh: trimesh.Trimesh, truth: trimesh.Trimesh) -> float | None:
 
 
 def gaps(source: trimesh.Trimesh, target: trimesh.Trimesh, samples: int) -> Gaps:
-    """From `samples` even points of one surface to the nearest places on the other."""
+    """Measure from `samples` even points of one surface to the nearest places on the other."""
     points, faces = trimesh.sample.sample_surface(source, samples, seed=0)
     found = _scene(target).compute_closest_points(_tensor(points))
     offset = found["points"].numpy() - points
@@ -124,7 +124,7 @@ def gaps(source: trimesh.Trimesh, target: trimesh.Trimesh, samples: int) -> Gaps
 
 
 def load_surface(path: Path) -> trimesh.Trimesh | None:
-    """The mesh of a GLB in the world frame, without its colours; None if it has no triangles.
+    """Read a GLB's mesh in the world frame, without its colours; None if it has no triangles.
 
     Raises:
         UserError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Which side a render shows, asked of the prior itself: no judge, no labels, any prior.
+"""Classify with the prior itself which side a render shows: no judge, no labels, any prior.
 
 A diffusion model is a classifier (Li et al. 2023, arXiv 2303.16203): of several texts, that one
 explains an image best under which the model denoises it best. Here the texts are the prompt with
@@ -25,7 +25,7 @@ class Sides:
 
     @property
     def best(self) -> list[str]:
-        """The words of each view."""
+        """The best words of each view."""
         return [self.words[index] for index in self.errors.argmin(1).tolist()]
 
 
@@ -38,7 +38,7 @@ def classify_sides(
     noises: int,
     seed: int = 0,
 ) -> Sides:
-    """Ask the prior which of its view words explains each image best.
+    """Find which view words explain each image best to the prior.
 
     The error is || eps - eps(x_t, t, y) ||^2 without guidance. All words see the same noise
     (the paper's pairing: it cancels most of the noise's own part of the error), and logarithms are
@@ -77,22 +77,22 @@ def classify_sides(
 
 
 def true_words(azimuth_deg: Tensor, elevation_deg: float, vocabulary: str) -> list[str]:
-    """The words of each camera's real direction."""
+    """Return the view words of each camera's real direction."""
     return [view_words(azimuth, elevation_deg, vocabulary) for azimuth in azimuth_deg.tolist()]
 
 
-def share_right(best: list[str], true: list[str]) -> float:
-    """Share of views whose best words are those of their direction (chance: 1 / words).
+def accuracy(best: list[str], true: list[str]) -> float:
+    """Return the share of views whose best words are those of their direction (chance: 1 / words).
 
     How it misleads: the asset was made to please a prior, perhaps this very one, under these very
-    words, so the prior is not a stranger to its own mistakes. At 45 degrees "front view" and "side
+    words, so the prior may share its mistakes. At 45 degrees "front view" and "side
     view" are both right, yet only one counts.
     """
     return sum(a == b for a, b in zip(best, true, strict=True)) / len(true)
 
 
 def front_share(best: list[str]) -> float:
-    """Share of views called some kind of front; 3/8 for a toy with one face, of eight views.
+    """Return the share of views called a front; 3/8 for a toy with one face, of eight views.
 
     A weight-free Janus measure: a second face raises it.
     """
@@ -100,7 +100,7 @@ def front_share(best: list[str]) -> float:
 
 
 def has_second_face(best: list[str]) -> bool:
-    """More than half of the views are called some kind of front.
+    """Tell whether more than half of the views are called a front.
 
     Of eight views one face gives three, two faces back to back give six, and two a quarter turn
     apart give five; so one misjudged view does not make a face, nor hide one at the back.
@@ -109,7 +109,7 @@ def has_second_face(best: list[str]) -> bool:
 
 
 def front_arcs(best: list[str]) -> int:
-    """How many separate arcs of neighbouring views are called some kind of front.
+    """Count the separate arcs of neighbouring views that are called a front.
 
     1 for one face; 2 for two faces back to back; 0 if no view is. It says where faces are, where
     `front_share` says how much of the toy they take.
@@ -129,12 +129,12 @@ def front_arcs(best: list[str]) -> int:
 
 
 def is_front(words: str) -> bool:
-    """Whether view words name a front: "front view", "front left view", "front right view"."""
+    """Tell whether view words name a front: "front view", "front left view", "front right view"."""
     return words.startswith("front")
 
 
 def agreement(best: list[str], judged: Tensor, elevation_deg: float, vocabulary: str) -> float:
-    """Share of views for which the prior and the judge say the same words.
+    """Return the share of views for which the prior and the judge choose the same words.
 
     This validates the classifier where there is a judge; both may be wrong together.
 
@@ -143,4 +143,4 @@ def agreement(best: list[str], judged: Tensor, elevation_deg: float, vocabulary:
         judged: [V, 8] the judge's probabilities of the arcs about azimuth 0, 45, ...
     """
     azimuth_deg = judged.argmax(1).double() * (360.0 / judged.shape[1])
-    return share_right(best, true_words(azimuth_deg, elevation_deg, vocabulary))
+    return accuracy(best, true_words(azimuth_deg, elevation_deg, vocabulary))

@@ -15,10 +15,10 @@ _HASHING = Lock()  # one that waits finds what the other has read
 
 
 def prior_hash(source: str, *, revision: str | None = None, base: Path | None = None) -> str:
-    """Hex sha256 that changes whenever what the prior computes may change.
+    """Return a hex sha256 that changes whenever what the prior computes may change.
 
-    A local folder: over (name, size, sha256) of its components' files, wherever the folder lies.
-    A hub model: over its id and commit; nothing is downloaded.
+    For a local folder it is over (name, size, sha256) of its components' files, wherever it lies;
+    for a hub model over its id and commit, without a download.
 
     Raises:
         UserError: no such folder, one that is no prior, or a hub model whose commit is neither
@@ -31,7 +31,7 @@ def prior_hash(source: str, *, revision: str | None = None, base: Path | None = 
 
 
 def folder_hash(folder: Path) -> str:
-    """`prior_hash` of a local folder."""
+    """Return `prior_hash` of a local folder."""
     lines = []
     for name in component_files(folder):
         path = folder / name
@@ -40,7 +40,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Hex sha256 of a file; read once a process, and again when its size or times have changed.
+    """Return a file's hex sha256; read it once a process, again if its size or times changed.
 
     A U-Net of 9 GB takes minutes from a slow disk, and a stage asks for its hash five times.
     """

@@ -1,4 +1,4 @@
-"""What a prior's folder must hold, and the first thing wrong with one that does not hold it.
+"""What a prior's folder must hold, and checks that name the first thing wrong with it.
 
 The folder is what `DiffusionPipeline.save_pretrained` writes: `model_index.json` names the
 pipeline's class, each component has a folder of its own. Weights are safetensors; pickles, which
@@ -39,28 +39,28 @@ CLASSES = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL",),
 }
-MOST = 1_000_000  # of any number in a description
+MAX_NUMBER = 1_000_000  # in a description
 MAX_LAYERS = 200
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A kind of prior: the space it denoises in and the components it needs."""
+class Family:
+    """A family of pipelines: the space it denoises in and the components it needs."""
 
     space: str  # "pixel" or "latent"
     components: tuple[str, ...]
 
 
-SHAPES = {
-    "IFPipeline": Shape("pixel", ("tokenizer", "text_encoder", "unet", "scheduler")),
-    "StableDiffusionPipeline": Shape(
+FAMILIES = {
+    "IFPipeline": Family("pixel", ("tokenizer", "text_encoder", "unet", "scheduler")),
+    "StableDiffusionPipeline": Family(
         "latent", ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
     ),
 }
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a prior's folder.
+    """Read a JSON object from a prior's folder.
 
     Raises:
         UserError: the file is missing, unreadable or no JSON object.
@@ -78,35 +78,37 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_shape(folder: Path) -> tuple[str, Shape]:
-    """The pipeline's class name and what it stands for, from `model_index.json`.
+def read_family(folder: Path) -> tuple[str, Family]:
+    """Read the pipeline's class name and its family from `model_index.json`.
 
     Raises:
         UserError: no or an unreadable `model_index.json`, or a class we cannot use.
     """
     index = folder / "model_index.json"
     name = read_json(index).get("_class_name")
-    if not isinstance(name, str) or name not in SHAPES:
-        raise UserError(f"{index} names the class {name!r}; a prior is one of {', '.join(SHAPES)}")
-    return name, SHAPES[name]
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise UserError(
+            f"{index} names the class {name!r}; a prior is one of {', '.join(FAMILIES)}"
+        )
+    return name, FAMILIES[name]
 
 
 def check_settings(folder: Path) -> None:
-    """Refuse descriptions of what is no diffusion model, or of one that no machine holds.
+    """Refuse a description of anything but a diffusion model of a size that a machine can hold.
 
-    The libraries build whatever they are told to, and import whatever module they are told to.
+    The libraries build and import whatever a description names.
 
     Raises:
         UserError: names the file and the setting.
     """
-    name, shape = read_shape(folder)
+    name, family = read_family(folder)
     index = read_json(folder / "model_index.json")
     for part in ("tokenizer", "text_encoder"):
         if index.get(part) not in [["transformers", known] for known in CLASSES[part]]:
             raise UserError(
                 f"{folder / 'model_index.json'}: {name} has no {part} {str(index.get(part))[:80]}"
             )
-    for part in shape.components:
+    for part in family.components:
         path = folder / part / CONFIGS[part]
         settings = read_json(path)
         if part in ("unet", "vae") and settings.get("_class_name") not in CLASSES[part]:
@@ -118,7 +120,7 @@ def check_settings(folder: Path) -> None:
 def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
     for key, value in settings.items():
         numbers = value if isinstance(value, list) else [value]
-        most = MAX_LAYERS if "layers" in key or "blocks" in key else MOST
+        most = MAX_LAYERS if "layers" in key or "blocks" in key else MAX_NUMBER
         for number in numbers:
             if isinstance(number, int | float) and not -most <= number <= most:
                 raise UserError(f"{path}: {key} is {str(number)[:40]}, and at most {most} is read")
@@ -127,9 +129,9 @@ def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
 
 
 def weight_files(folder: Path, component: str, variant: str | None) -> list[str]:
-    """Names, relative to `folder`, of the weights a component is loaded from.
+    """List the files, relative to `folder`, that a component's weights are loaded from.
 
-    One file, or the shards an index names. They need not exist: a file that should is named.
+    One file, or the shards that an index names; they may be missing.
     """
     stem, infix = WEIGHTS[component], f".{variant}" if variant else ""
     index = f"{component}/{stem}.safetensors.index{infix}.json"
@@ -144,14 +146,14 @@ def weight_files(folder: Path, component: str, variant: str | None) -> list[str]
 
 
 def needed_files(folder: Path, variant: str | None) -> list[str]:
-    """Names, relative to `folder`, of the descriptions and weights that loading reads.
+    """List the descriptions and weights, relative to `folder`, that loading reads.
 
     Raises:
-        UserError: as `read_shape`.
+        UserError: as `read_family`.
     """
-    _, shape = read_shape(folder)
+    _, family = read_family(folder)
     names = ["model_index.json"]
-    for component in shape.components:
+    for component in family.components:
         names.append(f"{component}/{CONFIGS[component]}")
         if component in WEIGHTS:
             names += weight_files(folder, component, variant)
@@ -159,23 +161,21 @@ def needed_files(folder: Path, variant: str | None) -> list[str]:
 
 
 def component_files(folder: Path) -> list[str]:
-    """Names, relative to `folder`, of all files that can decide what the prior computes, sorted.
+    """List all files, relative to `folder` and sorted, that can change what the prior computes.
 
     Raises:
-        UserError: as `read_shape`.
+        UserError: as `read_family`.
     """
-    _, shape = read_shape(folder)
+    _, family = read_family(folder)
     endings = {".json", ".txt", ".model", ".safetensors"}
-    paths = [path for part in shape.components for path in (folder / part).glob("*")]
+    paths = [path for part in family.components for path in (folder / part).glob("*")]
     files = [path for path in paths if path.suffix in endings and path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in files]
     return sorted([*names, "model_index.json"])
 
 
 def check_folder(folder: Path, variant: str | None) -> None:
-    """Refuse a folder that would fail, or mislead, only later.
-
-    Reads the headers of the weights, not the weights: an IF is 30 GB.
+    """Refuse a folder that would fail later; read the weights' headers alone (an IF is 30 GB).
 
     Raises:
         UserError: names the first file that is missing, cut short or pickled.

@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors.layout import first_line, read_json, weight_files
+from stabledreamer_core.errors import UserError, first_line
+from stabledreamer_core.priors.layout import read_json, weight_files
 from stabledreamer_core.priors.quiet import quiet
 
 DTYPES = {
@@ -20,11 +20,11 @@ DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
-LEAST_ABAR = 2.0**-24  # float32 still tells x0_hat from the noise there
+MIN_ABAR = 2.0**-24  # float32 still tells x0_hat from the noise there
 
 
 def choose_dtype(setting: str, variant: str | None, device: torch.device) -> torch.dtype:
-    """The dtype a prior's networks run in.
+    """Choose the dtype that a prior's networks run in.
 
     "auto" is float32, and on CUDA float16 where the fp16 variant was asked for: a CPU computes
     in half precision several times more slowly, and small priors gain nothing from it.
@@ -41,7 +41,7 @@ def choose_dtype(setting: str, variant: str | None, device: torch.device) -> tor
 
 
 def vae_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The VAE's dtype beside a UNet of `dtype`: SD's encoder overflows float16, not bfloat16."""
+    """Return the VAE's dtype beside a UNet of `dtype`: SD's encoder overflows float16."""
     return torch.bfloat16 if dtype == torch.float16 else dtype
 
 
@@ -52,7 +52,7 @@ def load_network(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Any:
-    """The network in `folder`/`component`, a diffusers model.
+    """Load the network in `folder`/`component`, a diffusers model.
 
     Raises:
         UserError: the weights do not fit the network its config describes.
@@ -87,7 +87,7 @@ def load_network(
 
 @contextmanager
 def as_damaged_network(folder: Path, component: str) -> Iterator[None]:
-    """Errors that only a network with an odd description makes become a UserError."""
+    """Turn errors that only a network with an odd description raises into a UserError."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -111,14 +111,14 @@ def _check_size(folder: Path, component: str, variant: str | None, asked: int) -
 
 
 def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
-    """alphas_cumprod [T], float32 in (0, 1), of a diffusers scheduler's configuration.
+    """Read alphas_cumprod [T], float32 in (0, 1), of a diffusers scheduler's configuration.
 
     A schedule whose last level is pure noise (zero terminal SNR, Lin et al. 2023, "Common diffusion
-    noise schedules and sample steps are flawed") ends at `LEAST_ABAR` instead, as in diffusers'
+    noise schedules and sample steps are flawed") ends at `MIN_ABAR` instead, as in diffusers'
     Euler sampler, so that x0_hat has no division by zero.
 
     Raises:
-        UserError: it describes no schedule, or pure noise that a prior of eps is to denoise.
+        UserError: it describes no schedule, or ends in pure noise and predicts eps.
     """
     with quiet():
         from diffusers import DDPMScheduler
@@ -141,4 +141,4 @@ def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
             " its scheduler_config.json must say prediction_type v_prediction or sample, or"
             " rescale_betas_zero_snr false"
         )
-    return torch.where(abar == 0.0, LEAST_ABAR, abar)
+    return torch.where(abar == 0.0, MIN_ABAR, abar)

@@ -31,10 +31,10 @@ Unet = Callable[..., tuple[Tensor]]
 
 
 def check_openvino(device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-    """Whether `engine: openvino` can do what is asked of it here.
+    """Check that `engine: openvino` can run here.
 
     Raises:
-        UserError: a GPU, an arithmetic OpenVINO has not on CPUs, or the package is missing.
+        UserError: the device is a GPU, OpenVINO has no such dtype on CPUs, or it is not installed.
     """
     if device.type != "cpu":
         raise UserError(
@@ -58,7 +58,7 @@ def load_openvino_unet(
     levels: int = 1000,
     dtype: torch.dtype = torch.float32,
 ) -> Unet:
-    """The UNet in `folder`, callable as diffusers' own is with `return_dict=False`.
+    """Load the UNet in `folder`, to be called as diffusers' own with `return_dict=False`.
 
     It takes a sample [B, C, H, W], timesteps [B] in [0, levels) and encoder_hidden_states
     [B, L, D], and returns (prediction,) in float32. The same call gives the same bits while
@@ -79,7 +79,7 @@ def load_openvino_unet(
     ):
         dtype = torch.float32
         warnings.warn("this CPU has no bfloat16: engine openvino uses float32", stacklevel=2)
-    network = converted(folder, variant, prior_hash, levels)
+    network = load_converted(folder, variant, prior_hash, levels)
     model = core.read_model(
         network["graph"].numpy().tobytes(), openvino.Tensor(network["weights"].numpy())
     )
@@ -103,15 +103,17 @@ def load_openvino_unet(
 
 
 def _import_openvino() -> Any:
-    # None stands for a package that is not there: without this one openvino reports nothing home.
+    # None stands for a missing package: without this one openvino sends no usage data.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     return openvino
 
 
-def converted(folder: Path, variant: str | None, prior_hash: str, levels: int) -> dict[str, Tensor]:
-    """OpenVINO's form of the UNet, as kept or made now.
+def load_converted(
+    folder: Path, variant: str | None, prior_hash: str, levels: int
+) -> dict[str, Tensor]:
+    """Load OpenVINO's form of the UNet from the cache, or convert it now.
 
     Returns:
         graph, weights: bytes of OpenVINO's two files; time: [levels, C] the sines and cosines
@@ -132,7 +134,7 @@ def converted(folder: Path, variant: str | None, prior_hash: str, levels: int) -
 
 
 def cache_path(prior_hash: str, variant: str | None) -> Path:
-    """Where a converted UNet is kept: by its prior's files, and by what converted it."""
+    """Return a converted UNet's path, keyed by its prior's files and by what converted it."""
     versions = [metadata.version(name) for name in ("openvino", "torch", "diffusers")]
     made_by = [*versions, sha256_of(Path(__file__))]
     key = hashlib.sha256("\0".join([prior_hash, str(variant), *made_by]).encode()).hexdigest()
@@ -140,7 +142,7 @@ def cache_path(prior_hash: str, variant: str | None) -> Path:
 
 
 def _convert(unet: Any, levels: int) -> dict[str, Tensor]:
-    """What OpenVINO makes of a diffusers UNet, for images of its own size and any batch.
+    """Convert a diffusers UNet, for images of its own size and any batch.
 
     The graph begins after the sines of the timestep: in bfloat16 a timestep of 999 is 1000.
 
@@ -178,7 +180,7 @@ def _bytes(path: Path) -> Tensor:
 
 
 class _Positional(nn.Module):
-    """A UNet whose inputs and output are tensors alone, as tracing wants them."""
+    """A UNet whose inputs and output are tensors alone, as tracing needs them."""
 
     def __init__(self, unet: nn.Module):
         super().__init__()

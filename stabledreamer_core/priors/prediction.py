@@ -10,7 +10,7 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
 def to_eps(prediction: Tensor, x_t: Tensor, abar: Tensor, prediction_type: str) -> Tensor:
-    """The noise that `prediction` stands for.
+    """Convert `prediction` to the noise eps.
 
     Args:
         prediction, x_t: [B, C, H, W].

@@ -1,4 +1,4 @@
-"""A diffusion prior: what the method asks of IF, Stable Diffusion and the Toybox priors alike."""
+"""A diffusion prior: one interface to IF, Stable Diffusion and the Toybox priors."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.memory import halve_on_oom
 from stabledreamer_core.priors import text
 from stabledreamer_core.priors.identity import check_manifest, folder_hash
-from stabledreamer_core.priors.layout import read_json, read_shape
+from stabledreamer_core.priors.layout import read_family, read_json
 from stabledreamer_core.priors.models import (
     as_damaged_network,
     choose_dtype,
@@ -39,7 +39,7 @@ def load_prior(
     cache_dir: Path | None = None,
     engine: Literal["torch", "openvino"] = "torch",
 ) -> "Prior":
-    """Open a prior. Its networks are loaded when they are first needed.
+    """Open a prior; load its networks when they are first needed.
 
     Args:
         source: a folder as `DiffusionPipeline.save_pretrained` writes it (relative ones are
@@ -56,7 +56,7 @@ def load_prior(
     Raises:
         UserError: one line: the folder is missing or damaged, the pipeline is of another kind,
             the hub model is neither cached nor reachable (within seconds, without retrying), or
-            the engine is not to be had here.
+            the engine is missing here.
     """
     device = torch.device(device)
     folder = find_folder(source, revision, variant, base)
@@ -75,7 +75,7 @@ class Prior:
 
     Attributes:
         space: "pixel" (it denoises images in [-1, 1]) or "latent" (a VAE's latents).
-        resolution: side of the image it wants, in pixels.
+        resolution: side of its images in pixels.
         sample_shape: (C, H, W) of what it denoises.
         alphas_cumprod: [T] float32 on `device`.
         dtype, device: what its networks run in and on.
@@ -91,9 +91,9 @@ class Prior:
         cache_dir: Path | None = None,
         openvino_dtype: torch.dtype | None = None,
     ):
-        _, shape = read_shape(folder)
+        _, family = read_family(folder)
         self.folder, self.variant, self.device, self.dtype = folder, variant, device, dtype
-        self.chunk, self.cache_dir, self.space = chunk, cache_dir, shape.space
+        self.chunk, self.cache_dir, self.space = chunk, cache_dir, family.space
         self._openvino_dtype = openvino_dtype
         unet = read_json(folder / "unet/config.json")
         self.sample_shape = _sample_shape(unet)
@@ -121,13 +121,13 @@ class Prior:
 
     @property
     def hash(self) -> str:
-        """`prior_hash` of the folder this prior was loaded from."""
+        """Return `prior_hash` of the folder this prior was loaded from."""
         if self._hash is None:
             self._hash = folder_hash(self.folder)
         return self._hash
 
     def embed(self, prompts: list[str]) -> Tensor:
-        """Text embeddings [B, L, D], float32 on `device`: those of the pipeline's `encode_prompt`.
+        """Embed prompts as the pipeline's `encode_prompt` does: [B, L, D], float32 on `device`.
 
         The text encoder is loaded for prompts not seen before and freed again; the other
         networks leave memory meanwhile. Each prompt is embedded by itself, then kept.
@@ -148,7 +148,7 @@ class Prior:
 
     @torch.no_grad()
     def predict_eps(self, x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
-        """The noise the prior sees in x_t, without gradient.
+        """Predict the noise in x_t, without gradient.
 
         Args:
             x_t: [B, C, H, W] noised images in [-1, 1] or latents.
@@ -159,7 +159,7 @@ class Prior:
             eps [B, C, H, W] in x_t's dtype; the variance channels of IF are dropped, v- and
             sample-prediction converted.
 
-        A batch that does not fit into a GPU's memory is asked in smaller chunks from then on.
+        A batch that does not fit into a GPU's memory is split into smaller chunks from then on.
         """
         unet, prediction = self._network("unet"), torch.empty_like(x_t)
 
@@ -184,7 +184,7 @@ class Prior:
         return to_eps(prediction, x_t, abar, self._prediction_type)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] -> what the prior denoises, in images' dtype.
+        """Encode images [B, 3, H, W] in [0, 1] to what the prior denoises, in their dtype.
 
         Pixel: 2 x - 1. Latent: the mean of the VAE's posterior, shifted and scaled.
         Differentiable.
@@ -198,7 +198,7 @@ class Prior:
         return (mean - self._shift_factor) * self._scaling_factor
 
     def decode(self, x: Tensor) -> Tensor:
-        """The inverse of `encode`, to look at: images [B, 3, H, W] in [0, 1], clamped."""
+        """Decode to images [B, 3, H, W], clamped to [0, 1]: the inverse of `encode`."""
         if self.space == "latent":
             vae = self._network("vae")
             latents = (x / self._scaling_factor + self._shift_factor).to(vae.dtype)

@@ -1,7 +1,7 @@
-"""Hush diffusers and transformers where they would tell users what is none of their concern.
+"""Silence diffusers and transformers.
 
 Loading a pipeline without its safety checker, or a configuration with a newer key, prints
-paragraphs and progress bars; what a user must know is raised as an error of ours.
+paragraphs and progress bars; what a user must know is raised as a UserError.
 """
 
 import warnings
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Errors only from both libraries, no progress bars; restored on leaving."""
+    """Let both libraries log errors only, without progress bars; restore that on leaving."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

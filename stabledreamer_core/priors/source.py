@@ -1,6 +1,6 @@
-"""Where a prior lies: a folder of one's own, or a snapshot of a hub model.
+"""Find a prior: a local folder, or a snapshot of a hub model.
 
-Everything after `find_folder` sees a local folder, whichever it was.
+Everything after `find_folder` sees a local folder.
 """
 
 import re
@@ -14,7 +14,7 @@ from stabledreamer_core.priors.layout import (
     WEIGHTS,
     check_folder,
     needed_files,
-    read_shape,
+    read_family,
 )
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -26,7 +26,7 @@ DEADLINE_S = 6.0  # name resolution has no timeout of its own
 def find_folder(
     source: str, revision: str | None, variant: str | None, base: Path | None = None
 ) -> Path:
-    """The checked local folder of a prior, downloading a hub model where that is possible.
+    """Return the checked local folder of a prior; download a hub model that is not cached.
 
     Args:
         source: a folder (relative ones: from the current folder, then from `base`) or a hub id.
@@ -47,14 +47,14 @@ def find_folder(
         if all((cached / name).exists() for name in needed_files(cached, variant)):
             check_folder(cached, variant)
             return cached
-    commit = _ask_hub(source, revision)
+    commit = _fetch_commit(source, revision)
     folder = _download(source, commit, variant)
     check_folder(folder, variant)
     return folder
 
 
 def local_folder(source: str, base: Path | None = None) -> Path | None:
-    """The folder `source` names, or None where it must be a hub id.
+    """Return the folder that `source` names, or None where it must be a hub id.
 
     Raises:
         UserError: `source` can only be a folder, and there is none.
@@ -78,27 +78,27 @@ def local_folder(source: str, base: Path | None = None) -> Path | None:
 
 
 def hub_commit(source: str, revision: str | None) -> str:
-    """The commit a hub id and revision mean: as given, as cached, or as the hub says.
+    """Return the commit of a hub id and revision: as given, as cached, or as the hub says.
 
     Raises:
-        UserError: it is neither cached nor to be had.
+        UserError: it is neither cached nor reachable.
     """
     if revision and COMMIT.fullmatch(revision):
         return revision
     cached = _cached_folder(source, revision)
-    return cached.name if cached is not None else _ask_hub(source, revision)
+    return cached.name if cached is not None else _fetch_commit(source, revision)
 
 
 def _cached_folder(source: str, revision: str | None) -> Path | None:
-    """The hub cache's snapshot of `source`, or None; touches no network."""
+    """Return the hub cache's snapshot of `source`, or None, without the network."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(source, "model_index.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _ask_hub(source: str, revision: str | None) -> str:
-    """One short request: may we have this model? Returns its commit."""
+def _fetch_commit(source: str, revision: str | None) -> str:
+    """Ask the hub with one short request whether we may have this model; return its commit."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(source, "model_index.json", revision=revision)
@@ -115,11 +115,11 @@ def _ask_hub(source: str, revision: str | None) -> str:
     if answer.get("commit"):
         return str(answer["commit"])
     error = answer["error"]
-    raise UserError(how_to_get(source, revision, _why_not(error, revision))) from error
+    raise UserError(_how_to_get(source, revision, _reason(error, revision))) from error
 
 
-def _why_not(error: Exception, revision: str | None) -> str:
-    """What kept us from a hub model, in a user's words."""
+def _reason(error: Exception, revision: str | None) -> str:
+    """Say in a user's words what kept us from a hub model."""
     from huggingface_hub import errors as hub
 
     if isinstance(error, hub.GatedRepoError):  # before its base class, RepositoryNotFoundError
@@ -133,8 +133,8 @@ def _why_not(error: Exception, revision: str | None) -> str:
     return f"the hub cannot be reached ({first_line(error)})"
 
 
-def how_to_get(source: str, revision: str | None, reason: str) -> str:
-    """One line: why a hub model cannot be had, and the ways to get it."""
+def _how_to_get(source: str, revision: str | None, reason: str) -> str:
+    """Say in one line why a hub model is missing, and how to get it."""
     pin = f" --revision {revision}" if revision else ""
     return (
         f"the prior {source} is neither a folder nor cached, and {reason}: accept its licence at"
@@ -152,17 +152,17 @@ def _download(source: str, commit: str, variant: str | None) -> Path:
             return Path(snapshot_download(source, revision=commit, allow_patterns=patterns))
         except Exception as error:  # a connection can fail in many ways
             reason = f"the download failed ({first_line(error)})"
-            raise UserError(how_to_get(source, commit, reason)) from error
+            raise UserError(_how_to_get(source, commit, reason)) from error
 
-    _, shape = read_shape(fetch(["model_index.json"]))
-    descriptions = [f"{component}/*.json" for component in shape.components]
+    _, family = read_family(fetch(["model_index.json"]))
+    descriptions = [f"{component}/*.json" for component in family.components]
     folder = fetch([*descriptions, "model_index.json", "tokenizer/*"])
     weights = [name for name in needed_files(folder, variant) if name.split("/")[0] in WEIGHTS]
     return fetch(weights)
 
 
 def _within(seconds: float, call: Callable[[], None]) -> None:
-    """Run `call` for at most so long; one that hangs is left behind."""
+    """Wait at most `seconds` for `call` in a thread, which is abandoned if it hangs."""
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(seconds)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.priors.layout import read_json, read_shape
+from stabledreamer_core.priors.layout import read_family, read_json
 from stabledreamer_core.priors.quiet import quiet
 
 
@@ -29,9 +29,9 @@ def encode_prompts(
     dtype: torch.dtype,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """Prompt -> embedding [L, D] on the CPU, as ordinary sampling would compute it.
+    """Map each prompt to its embedding [L, D] on the CPU, as ordinary sampling would compute it.
 
-    Prompts pass one at a time, so that an embedding does not depend on its company. A prompt
+    Prompts are encoded one at a time, so that an embedding does not depend on the others. A prompt
     longer than the encoder reads is cut, with a warning.
     """
     pipeline = _text_pipeline(folder, variant, dtype, device)
@@ -71,7 +71,7 @@ def encode_prompts(
 def _text_pipeline(
     folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
 ) -> Any:
-    """The pipeline with its tokenizer and text encoder alone.
+    """Load the pipeline with its tokenizer and text encoder alone.
 
     Raises:
         UserError: the files do not fit together.
@@ -79,7 +79,7 @@ def _text_pipeline(
     with quiet():
         import diffusers
 
-        name, _ = read_shape(folder)
+        name, _ = read_family(folder)
         index = read_json(folder / "model_index.json")
         parts = [part for part, value in index.items() if isinstance(value, list)]
         left_out = {part: None for part in parts if part not in ("tokenizer", "text_encoder")}
@@ -102,19 +102,19 @@ def _text_pipeline(
 
 
 def release_memory(device: torch.device) -> None:
-    """Hand memory that was dropped back to a GPU."""
+    """Return freed memory to a GPU."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def embedding_path(cache_dir: Path, prior: str, how: str, prompt: str) -> Path:
-    """Where the embedding of `prompt` is kept: by the prior's hash, how it is run, and the text."""
+    """Return the path of an embedding, keyed by the prior's hash, how it is run, and the text."""
     key = hashlib.sha256("\0".join((prior, how, prompt)).encode()).hexdigest()
     return cache_dir / f"{key}.safetensors"
 
 
 def read_embedding(path: Path) -> Tensor | None:
-    """A kept embedding [L, D], or None where there is none or it is damaged."""
+    """Load a kept embedding [L, D]; None where there is none or it is damaged."""
     try:
         return load_file(path)["embedding"]
     except (OSError, SafetensorError, KeyError):
@@ -122,6 +122,6 @@ def read_embedding(path: Path) -> Tensor | None:
 
 
 def write_embedding(path: Path, embedding: Tensor) -> None:
-    """Keep an embedding [L, D], where the folder can be written."""
+    """Keep an embedding [L, D] if the folder can be written."""
     with suppress(OSError, UserError), atomic_write(path) as temporary:
         save_file({"embedding": embedding.contiguous()}, temporary)

@@ -111,7 +111,7 @@ def rasterization(
 
 
 def _backend(name: str, device: torch.device) -> Any:
-    """The backend's function. Imported here, so that nobody pays for one that is not used."""
+    """Import and return the backend's function."""
     if name == "auto":
         name = "gsplat" if device.type == "cuda" else "cpu"
     if name == "gsplat":

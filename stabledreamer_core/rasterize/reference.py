@@ -97,8 +97,11 @@ def project(
     eps2d: float,
     antialiased: bool,
 ) -> dict[str, Tensor]:
-    """The ellipses that one camera sees: means2d [N, 2], conics [N, 3], depths, opacities [N],
-    radii [N, 2] (int32 pixels, 0 where nothing is drawn and the other values are 0 too).
+    """Project the Gaussians to the ellipses that one camera sees.
+
+    Returns:
+        means2d [N, 2], conics [N, 3], depths [N], opacities [N] and radii [N, 2] (int32 pixels);
+        all are 0 where nothing is drawn.
     """
     everything = torch.cat([means, quats, scales, opacities[:, None]], -1)
     sound = everything.isfinite().all(-1) & (quats != 0).any(-1)
@@ -164,7 +167,7 @@ def project(
 def pixel_alphas(
     means2d: Tensor, conics: Tensor, opacities: Tensor, width: int, height: int
 ) -> Tensor:
-    """alpha = opacity exp(-sigma) of every Gaussian at every pixel's centre, [N, height, width].
+    """Compute alpha = opacity exp(-sigma) at every pixel's centre, [N, height, width].
 
     Zero where it is below 1/255.
     """
@@ -179,7 +182,7 @@ def pixel_alphas(
 
 
 def composite(alphas: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights [N, height, width] of Gaussians sorted front to back; transmittance [height, width].
+    """Composite front to back: weights [N, height, width], transmittance [height, width].
 
     A pixel is finished by the first Gaussian that would leave at most 1e-4; that one is not drawn.
     """

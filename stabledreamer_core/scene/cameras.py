@@ -23,7 +23,7 @@ class Views:
     resolution: int
 
     def to(self, device: torch.device) -> "Views":
-        """The same cameras on `device`."""
+        """Return the same cameras on `device`."""
         return Views(
             self.azimuth_deg.to(device),
             self.elevation_deg.to(device),
@@ -40,7 +40,7 @@ def orbit(
     fov_deg: float,
     resolution: int,
 ) -> Views:
-    """Cameras at `distance` (world units) from the origin, looking at it.
+    """Place cameras at `distance` (world units) from the origin, looking at it.
 
     Args:
         azimuth_deg, elevation_deg: [C] degrees; elevation within (-90, 90).
@@ -72,7 +72,7 @@ def orbit(
 def around(
     count: int, elevation_deg: float, distance: float, fov_deg: float, resolution: int
 ) -> Views:
-    """`count` cameras at equal steps of azimuth, the first one in front."""
+    """Place `count` cameras at equal steps of azimuth, the first one in front."""
     azimuth_deg = torch.arange(count) * (360.0 / count)
     return orbit(
         azimuth_deg, torch.full_like(azimuth_deg, elevation_deg), distance, fov_deg, resolution
@@ -85,7 +85,7 @@ def sample_orbit(
     distance: tuple[float, float],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Random places for `orbit`, stratified in azimuth: one in each of `count` equal arcs.
+    """Draw random places for `orbit`, stratified in azimuth: one in each of `count` equal arcs.
 
     The arcs start at a random angle, so every azimuth is equally likely; the sine of the
     elevation is uniform between its bounds, so every direction of the band is.

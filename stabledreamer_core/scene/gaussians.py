@@ -3,7 +3,7 @@
 A scene ("splats") holds what the optimiser sees:
     means [N, 3] world, quats [N, 4] wxyz, scales [N, 3] log, opacities [N] logit,
     colors [N, 3] logit of linear RGB.
-`activate` gives what the rasteriser wants. PLY files follow 3D Gaussian Splatting (Kerbl et al.
+`activate` gives what the rasteriser takes. PLY files follow 3D Gaussian Splatting (Kerbl et al.
 2023): log scales, logit opacities, spherical harmonics of degree 0.
 """
 
@@ -30,7 +30,7 @@ PLY_FIELDS = (
 def init_ball(
     count: int, radius: float, scale: float, opacity: float, generator: torch.Generator
 ) -> Splats:
-    """`count` grey isotropic Gaussians spread evenly through a ball about the origin.
+    """Spread `count` grey isotropic Gaussians evenly through a ball about the origin.
 
     Args:
         radius: of the ball, world units. scale: standard deviation, world units.
@@ -49,7 +49,7 @@ def init_ball(
 
 
 def activate(splats: Splats | torch.nn.ParameterDict) -> Splats:
-    """Linear scales, opacities and colours in (0, 1), unit quaternions."""
+    """Map to linear scales, opacities and colours in (0, 1), and unit quaternions."""
     return {
         "means": splats["means"],
         "quats": torch.nn.functional.normalize(splats["quats"], dim=-1),
@@ -60,7 +60,7 @@ def activate(splats: Splats | torch.nn.ParameterDict) -> Splats:
 
 
 def finite(splats: Splats) -> Splats:
-    """Only the Gaussians whose every number is finite."""
+    """Keep the Gaussians whose every number is finite."""
     keep = torch.stack([splats[key][..., None].flatten(1).isfinite().all(1) for key in KEYS])
     return {key: splats[key][keep.all(0)] for key in KEYS}
 

@@ -12,19 +12,19 @@ from stabledreamer_core.settings.config import Regularizers
 
 
 def opacity(alphas: Tensor) -> Tensor:
-    """Binary opacity: mean of 4 a (1 - a) over rendered alphas [C, H, W, 1], so that haze costs."""
+    """Penalise haze: mean of 4 a (1 - a) over rendered alphas [C, H, W, 1]."""
     return (4.0 * alphas * (1.0 - alphas)).mean()
 
 
 def scale(scales: Tensor, limit: float) -> Tensor:
-    """No blobs: mean excess of the longest axis over `limit`, world units; scales [N, 3] linear."""
+    """Penalise blobs: mean excess of the longest axis over `limit`; scales [N, 3], world units."""
     return (scales.amax(-1) - limit).clamp(min=0.0).mean()
 
 
 def anisotropy(scales: Tensor, limit: float) -> Tensor:
-    """No needles: mean excess of (longest / middle axis) over `limit`.
+    """Penalise needles: mean excess of (longest / middle axis) over `limit`; scales [N, 3].
 
-    The ratio to the middle axis leaves flat discs alone, which are what surfaces want.
+    The ratio to the middle axis leaves flat discs alone, which suit surfaces.
     PhysGaussian (Xie et al. 2023) bounds longest / shortest instead.
     """
     ordered = scales.sort(-1).values
@@ -32,12 +32,12 @@ def anisotropy(scales: Tensor, limit: float) -> Tensor:
 
 
 def position(means: Tensor, radius: float) -> Tensor:
-    """Compactness: mean squared distance beyond the ball of `radius` about the origin."""
+    """Penalise distance: mean square beyond the ball of `radius` about the origin; means [N, 3]."""
     return (means.norm(dim=-1) - radius).clamp(min=0.0).square().mean()
 
 
 def depth_smoothness(depth: Tensor, alphas: Tensor, colors: Tensor) -> Tensor:
-    """Mean |gradient of depth| inside the object, less where colours change too.
+    """Penalise mean |gradient of depth| inside the object, less where colours change too.
 
     Edge-aware smoothness as in Godard et al. 2017 (monodepth). depth, alphas: [C, H, W, 1];
     colors: [C, H, W, 3]. Only pixel pairs with both alphas near 1 count, so outlines do not.
@@ -60,13 +60,13 @@ def _after(x: Tensor, axis: int) -> Tensor:
 
 
 def saturation(colors: Tensor) -> Tensor:
-    """Mean chroma (largest minus smallest channel) above 0.9; colors [N, 3] in [0, 1]."""
+    """Penalise chroma (largest minus smallest channel) above 0.9; colors [N, 3] in [0, 1]."""
     chroma = colors.amax(-1) - colors.amin(-1)
     return (chroma - 0.9).clamp(min=0.0).mean()
 
 
 def leakage(alphas: Tensor, border: int = 2) -> Tensor:
-    """Mean alpha [C, H, W, 1] in the outermost `border` pixels: an object is no backdrop."""
+    """Penalise mean alpha [C, H, W, 1] in the outermost `border` pixels: a backdrop."""
     inner = alphas[:, border:-border, border:-border].sum()
     ring = alphas.numel() - alphas[:, border:-border, border:-border].numel()
     return (alphas.sum() - inner) / ring
@@ -75,7 +75,7 @@ def leakage(alphas: Tensor, border: int = 2) -> Tensor:
 def regularization(
     settings: Regularizers, gaussians: Splats, colors: Tensor, alphas: Tensor, depth: Tensor
 ) -> Tensor:
-    """The weighted sum of all of the above; a term of weight 0 is not computed.
+    """Sum all of the above by weight; a term of weight 0 is not computed.
 
     Args:
         gaussians: activated (linear scales, colours in [0, 1]).

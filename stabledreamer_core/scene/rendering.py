@@ -54,11 +54,11 @@ def render_chunks(
 
 
 def drawable(splats: Splats, device: torch.device) -> Splats:
-    """What the rasteriser takes, of the Gaussians whose numbers are all finite."""
+    """Activate the Gaussians whose numbers are all finite, on `device` and without gradient."""
     usable = finite(splats)
     return {key: value.detach().to(device) for key, value in activate(usable).items()}
 
 
 def to_bytes(renders: Tensor) -> Tensor:
-    """Colours in [0, 1] as 8-bit display values: value * 255, rounded, with no gamma."""
+    """Convert colours in [0, 1] to 8-bit display values: value * 255, rounded, with no gamma."""
     return (renders.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

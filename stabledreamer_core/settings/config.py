@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
-from stabledreamer_core.settings.yaml_text import DEEPEST, parse_yaml
+from stabledreamer_core.settings.yaml_text import MAX_DEPTH, parse_yaml
 
 MAX_BYTES = 2**20
-MAX_VALUE_CHARS = 120  # characters of a wrong value that are told
+MAX_VALUE_CHARS = 120  # of a wrong value in a message
 
 Positive = Field(gt=0.0)
 Weight = Field(ge=0.0)
@@ -207,7 +207,7 @@ class Stage(Section):
 
     @property
     def render_resolution(self) -> int:
-        """Side in pixels of what is rasterised."""
+        """Side in pixels of the rasterised images."""
         return self.resolution * self.supersampling
 
 
@@ -268,23 +268,23 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
 
     def stage(self, name: StageName) -> Stage:
-        """The settings of a stage by its name."""
+        """Return the settings of a stage by its name."""
         return self.stage1 if name == "stage1" else self.stage2
 
 
 def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> Config:
-    """The defaults, then files laid over them in their order, then `a.b=c` overrides.
+    """Lay files over the defaults in their order, then `a.b=c` overrides.
 
     Raises:
         UserError: a file that is missing or no YAML mapping, an unknown key, a bad value.
     """
-    return laid_over([read_mapping(file) for file in files], overrides, files[-1:])
+    return compose([read_mapping(file) for file in files], overrides, files[-1:])
 
 
-def laid_over(
+def compose(
     layers: Sequence[dict[str, Any]], overrides: Sequence[str] = (), where: Sequence[Path] = ()
 ) -> Config:
-    """The defaults, then mappings laid over them, then `a.b=c` overrides.
+    """Lay mappings over the defaults, then `a.b=c` overrides.
 
     Args:
         where: the file to name in an error that is of no single key.
@@ -299,7 +299,7 @@ def laid_over(
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """The same settings with `a.b=c` overrides laid over them.
+    """Lay `a.b=c` overrides over `config`.
 
     Raises:
         UserError: an unknown key or a bad value.
@@ -317,7 +317,7 @@ def _validated(merged: dict[str, Any], overrides: Sequence[str], where: Sequence
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A params file's sections.
+    """Read a params file's sections.
 
     Raises:
         UserError: it is missing, or no YAML mapping.
@@ -348,7 +348,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _parse_override(override: str) -> dict[str, Any]:
     key, separator, text = override.partition("=")
     shown = f"--set {_short(override)}"
-    if not separator or not all(key.strip().split(".")) or key.count(".") >= DEEPEST:
+    if not separator or not all(key.strip().split(".")) or key.count(".") >= MAX_DEPTH:
         raise UserError(f"{shown} is not of the form section.key=value")
     try:
         value = parse_yaml(text)
@@ -361,7 +361,7 @@ def _parse_override(override: str) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, where: Sequence[Path]) -> str:
-    """One line for the first thing wrong; says how many more there are."""
+    """Describe the first thing wrong in one line, and how many more there are."""
     first, *more = error.errors()
     key = ".".join(str(part) for part in first["loc"])[:MAX_VALUE_CHARS]
     key = key or ", ".join(str(path) for path in where) or "settings"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
-Colour = tuple[Unit, Unit, Unit]
+Color = tuple[Unit, Unit, Unit]
 
 
 class _Section(BaseModel):
@@ -36,7 +36,7 @@ class Turntable(_Section):
     fov_deg: float = Field(default=40.0, gt=1.0, lt=120.0)
     """Field of view, the same across and up."""
 
-    background: Colour = (0.93, 0.93, 0.92)
+    background: Color = (0.93, 0.93, 0.92)
     """Solid background, red, green and blue in [0, 1]."""
 
     preview_resolution: int = Field(default=256, ge=32, le=1024)
@@ -116,7 +116,7 @@ class Evaluate(_Section):
     elevation_deg: float = Field(default=15.0, gt=-90.0, lt=90.0)
     """Elevation of all the judged views."""
 
-    backgrounds: tuple[Colour, ...] = Field(
+    backgrounds: tuple[Color, ...] = Field(
         default=((0.5, 0.5, 0.5), (0.93, 0.93, 0.92), (0.25, 0.3, 0.35)), min_length=1
     )
     """Solid backgrounds; each view is judged on every one and the probabilities are averaged."""

@@ -1,4 +1,4 @@
-"""params.yaml, made from the typed settings: every default, with its docstring for a comment.
+"""Make params.yaml from the typed settings: every default, with its docstring for a comment.
 
 python -m stabledreamer_core.settings.params_file > params.yaml
 """
@@ -23,7 +23,7 @@ WIDTH, COLUMN = 100, 32
 
 
 def params_yaml() -> str:
-    """The text of params.yaml."""
+    """Return the text of params.yaml."""
     seen: set[tuple[type, str]] = set()
     return HEADER + "".join(_section(Config(), "", seen))
 
@@ -55,7 +55,7 @@ def _line(text: str, comment: str) -> str:
 
 
 def _flow(value: Any) -> str:
-    """A value in YAML's flow style."""
+    """Write a value in YAML's flow style."""
     if isinstance(value, tuple):
         return f"[{', '.join(_flow(one) for one in value)}]"
     if value is None or isinstance(value, bool):

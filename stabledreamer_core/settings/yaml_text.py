@@ -1,8 +1,8 @@
-"""YAML as people write settings in it, and nothing more: text, numbers, lists, mappings.
+"""Parse YAML of text, numbers, lists and mappings alone.
 
-PyYAML's safe loader makes no objects, but it still knows aliases (nine lines of them stand for
-10^9 values), dates, bytes and sets, fails on some scalars with whatever Python raises, and has no
-limit to its depth.
+PyYAML's safe loader makes no objects, but it reads aliases (nine lines of them can stand for 10^9
+values), dates, bytes and sets, fails on some scalars with any of Python's errors, and has no limit
+to its depth.
 """
 
 import math
@@ -10,19 +10,19 @@ from typing import Any
 
 import yaml
 
-DEEPEST = 20  # levels; params.yaml has five
-LARGEST = 2**64
+MAX_DEPTH = 20  # levels; params.yaml has five
+MAX_INT = 2**64
 CONTROL = frozenset(chr(code) for code in range(32)) - frozenset("\n\t\r")
 
 
 def parse_yaml(text: str) -> Any:
-    """The value that a YAML text stands for.
+    """Parse a YAML text.
 
     Raises:
         ValueError: one line: it is no YAML, or holds what no setting is made of.
     """
     try:
-        value = yaml.load(text, Loader=_PlainLoader)  # a SafeLoader with less
+        value = yaml.load(text, Loader=_PlainLoader)
     except Exception as error:  # besides YAMLError, whatever a constructor makes of a scalar
         raise ValueError(f"no valid YAML ({_short(error)})") from None
     _check(value)
@@ -30,7 +30,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Without aliases, and not bottomless."""
+    """A SafeLoader without aliases and with a limit to its depth."""
 
     depth = 0
 
@@ -38,8 +38,8 @@ class _PlainLoader(yaml.SafeLoader):
         mark = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(problem="aliases are not read", problem_mark=mark)
-        if self.depth >= DEEPEST:
-            problem = f"it is nested more than {DEEPEST} levels deep"
+        if self.depth >= MAX_DEPTH:
+            problem = f"it is nested more than {MAX_DEPTH} levels deep"
             raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
         self.depth += 1
         node = super().compose_node(parent, index)
@@ -63,7 +63,7 @@ def _check(value: Any) -> None:
             raise ValueError(f"the text {_short(repr(value))} holds control characters")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
-    elif isinstance(value, int) and not -LARGEST < value < LARGEST:
+    elif isinstance(value, int) and not -MAX_INT < value < MAX_INT:
         raise ValueError("a number has more than 19 digits")
     elif not isinstance(value, int | float | None):
         raise ValueError(f"{_short(value)} is neither text nor a number; put it in quotes")

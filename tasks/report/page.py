@@ -118,12 +118,12 @@ def _code(code: Any) -> str:
 def _mesh_data(path: Path) -> str:
     """The mesh for viewer.js as JSON of base64 arrays: display colours, glTF's axes; or null."""
     surface = read_glb(path) if path.exists() else None
-    if surface is None or surface.colours is None:
+    if surface is None or surface.colors is None:
         return "null"
     arrays = {
         "positions": to_gltf_axes(surface.vertices).astype("<f4"),
         "normals": to_gltf_axes(surface.normals).astype("<f4"),
-        "colors": (surface.colours * 255 + 0.5).astype(np.uint8),
+        "colors": (surface.colors * 255 + 0.5).astype(np.uint8),
         "indices": np.asarray(surface.faces, "<u4"),
     }
     return json.dumps({k: base64.b64encode(v.tobytes()).decode() for k, v in arrays.items()})

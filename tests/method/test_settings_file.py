@@ -16,7 +16,7 @@ from stabledreamer_core.settings.config import (
     LearningRates,
     Regularizers,
     Stage,
-    laid_over,
+    compose,
     load_config,
 )
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
@@ -51,4 +51,4 @@ def test_a_file_is_laid_over_the_defaults_of_its_own_stage(tmp_path: Path) -> No
 
 def test_unknown_sections_are_refused() -> None:
     with pytest.raises(UserError, match="unknown setting training; allowed here: device"):
-        laid_over([{"training": {"seed": 1}}])
+        compose([{"training": {"seed": 1}}])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.metrics.clip import MEAN, STD, clip_figures, load_clip, similarities
+from stabledreamer_core.metrics.clip import MEAN, STD, clip_metrics, load_clip, similarities
 
 CPU = torch.device("cpu")
 PROMPTS = ["a red bear", "a blue car", "a cat"]
@@ -70,16 +70,16 @@ def test_r_precision_is_the_share_of_views_nearest_to_their_own_prompt(clip, ima
     cosines = similarities(clip, images, PROMPTS)
     for index, prompt in enumerate(PROMPTS):
         others = [other for other in PROMPTS if other != prompt]
-        found = clip_figures(clip, images, prompt, others)
+        found = clip_metrics(clip, images, prompt, others)
         assert found["clip_score"] == pytest.approx(cosines[:, index].mean().item(), abs=1e-6)
         first = (cosines.argmax(1) == index).double().mean().item()
         assert found["clip_r_precision"] == first
-    shares = [clip_figures(clip, images, p, [q for q in PROMPTS if q != p]) for p in PROMPTS]
+    shares = [clip_metrics(clip, images, p, [q for q in PROMPTS if q != p]) for p in PROMPTS]
     assert sum(share["clip_r_precision"] for share in shares) == 1.0
 
 
 def test_without_other_prompts_there_is_nothing_to_retrieve_from(clip, images):
-    assert clip_figures(clip, images, PROMPTS[0], [])["clip_r_precision"] is None
+    assert clip_metrics(clip, images, PROMPTS[0], [])["clip_r_precision"] is None
 
 
 @pytest.mark.parametrize("source", ["nowhere/at-all", "./no-such-folder", "priors/toybox-judge"])

@@ -5,12 +5,12 @@ import torch
 
 from stabledreamer_core.distillation.view_prompts import COARSE_WORDS, FINE_WORDS
 from stabledreamer_core.metrics.view_classifier import (
+    accuracy,
     agreement,
     classify_sides,
     front_arcs,
     front_share,
     has_second_face,
-    share_right,
     true_words,
 )
 from stabledreamer_core.priors import load_prior
@@ -129,14 +129,14 @@ def test_true_words_in_both_vocabularies():
     assert true_words(EIGHT, 15.0, "eight") == list(FINE_WORDS)
     front, side, back = COARSE_WORDS
     assert true_words(EIGHT[::2], 15.0, "four") == [front, side, back, side]
-    assert share_right([F, L, B, BR], true_words(EIGHT[::2], 15.0, "eight")) == 0.75
+    assert accuracy([F, L, B, BR], true_words(EIGHT[::2], 15.0, "eight")) == 0.75
 
 
 def test_agreement_compares_with_what_the_judge_saw_not_with_the_truth():
     judged = torch.eye(8)[[0, 1, 2, 3, 0, 5, 6, 7]]  # it takes the back for a front
     best = [F, FL, L, BL, F, BR, R, R]
     assert agreement(best, judged, 15.0, "eight") == 7 / 8
-    assert share_right(best, true_words(EIGHT, 15.0, "eight")) == 6 / 8
+    assert accuracy(best, true_words(EIGHT, 15.0, "eight")) == 6 / 8
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_the_bundled_prior_knows_a_bears_sides():
     images = look(eight_azimuths(), prior.resolution).on(0.5)
     prompt = "a red bear wearing a top hat"
     right = classify_sides(prior, images, prompt, "eight", (0.8, 0.9, 0.95), 1).best
-    assert share_right(right, list(FINE_WORDS)) >= 0.75
+    assert accuracy(right, list(FINE_WORDS)) >= 0.75
     assert front_share(right) <= 0.5
     janus = images[[0, 1, 2, 7, 0, 1, 6, 7]]
     assert (

@@ -14,7 +14,7 @@ from stabledreamer_core.metrics.surfaces import (
     gaps,
     load_surface,
     normal_consistency,
-    surface_figures,
+    surface_metrics,
     volume_ratio,
 )
 from toybox.catalogue import Toy
@@ -49,7 +49,7 @@ def mirrored(mesh, axis):
 
 
 def figures(mesh, truth, turns_deg=SMALL_TURNS_DEG):
-    return surface_figures(mesh, truth, SAMPLES, 0.02, turns_deg)
+    return surface_metrics(mesh, truth, SAMPLES, 0.02, turns_deg)
 
 
 def test_size_place_and_a_small_turn_are_forgiven(bear):

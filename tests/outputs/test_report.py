@@ -17,7 +17,7 @@ TRIANGLE = Surface(
     vertices=np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
     normals=np.full((3, 3), 3**-0.5),
     faces=np.array([[0, 1, 2]]),
-    colours=np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.1, 0.2, 0.9]]),
+    colors=np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.1, 0.2, 0.9]]),
 )
 
 
@@ -63,14 +63,14 @@ def test_the_mesh_is_in_the_page(tmp_path: Path) -> None:
     positions = np.frombuffer(base64.b64decode(data["positions"]), "<f4").reshape(-1, 3)
     np.testing.assert_allclose(positions, [[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # front to +Z
     colors = np.frombuffer(base64.b64decode(data["colors"]), np.uint8).reshape(-1, 3)
-    np.testing.assert_allclose(colors / 255, TRIANGLE.colours, atol=1 / 254)
+    np.testing.assert_allclose(colors / 255, TRIANGLE.colors, atol=1 / 254)
 
 
 def test_reading_a_mesh_gives_what_was_written(tmp_path: Path) -> None:
     write_glb(tmp_path / "a.glb", TRIANGLE)
     back = read_glb(tmp_path / "a.glb")
     assert back is not None
-    for name in ("vertices", "normals", "faces", "colours"):
+    for name in ("vertices", "normals", "faces", "colors"):
         np.testing.assert_allclose(getattr(back, name), getattr(TRIANGLE, name), atol=1e-4)
 
 
@@ -81,8 +81,8 @@ def test_reading_a_textured_mesh_samples_the_texture(tmp_path: Path) -> None:
     plain = {k: getattr(TRIANGLE, k) for k in ("vertices", "normals", "faces")}
     write_glb(tmp_path / "a.glb", Surface(**plain, uvs=uvs, texture=texture))
     back = read_glb(tmp_path / "a.glb")
-    assert back is not None and back.colours is not None
-    np.testing.assert_allclose(back.colours, [[1.0, 128 / 255, 0.0], [0, 0, 0], [0, 0, 0]])
+    assert back is not None and back.colors is not None
+    np.testing.assert_allclose(back.colors, [[1.0, 128 / 255, 0.0], [0, 0, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("damage", [b"", b"glTF", b"x" * 400])

@@ -127,9 +127,9 @@ def test_only_its_own_whole_file_counts(
         (tmp_path / name).write_bytes(content)
     converted = []
     monkeypatch.setattr(openvino_unet, "_convert", lambda *unet: converted.append(unet) or FAKE)
-    openvino_unet.converted(tiny_if, None, load_prior(str(tiny_if)).hash, 1000)
+    openvino_unet.load_converted(tiny_if, None, load_prior(str(tiny_if)).hash, 1000)
     assert len(converted) == 1
-    openvino_unet.converted(tiny_if, None, load_prior(str(tiny_if)).hash, 1000)
+    openvino_unet.load_converted(tiny_if, None, load_prior(str(tiny_if)).hash, 1000)
     assert len(converted) == 1
 
 
@@ -138,7 +138,7 @@ def test_where_nothing_can_be_kept_it_goes_on(tiny_if: Path, tmp_path: Path, mon
     (tmp_path / "file").touch()
     monkeypatch.setattr(openvino_unet, "CACHE", tmp_path / "file/folder")
     monkeypatch.setattr(openvino_unet, "_convert", lambda *unet: FAKE)
-    assert openvino_unet.converted(tiny_if, None, "hash", 1000) is FAKE
+    assert openvino_unet.load_converted(tiny_if, None, "hash", 1000) is FAKE
 
 
 @installed

@@ -138,7 +138,7 @@ def _against_true_surface(mesh_path: Path, asked: Parsed, settings: Evaluate) ->
     Nothing where the mesh is empty, or the world has no such toy (a car wearing a scarf).
     """
     from stabledreamer_core.metrics.alignment import ALL_TURNS_DEG, SMALL_TURNS_DEG
-    from stabledreamer_core.metrics.surfaces import load_surface, surface_figures
+    from stabledreamer_core.metrics.surfaces import load_surface, surface_metrics
     from toybox.catalogue import CATEGORIES, all_toys
     from toybox.mesh import true_mesh
 
@@ -148,7 +148,7 @@ def _against_true_surface(mesh_path: Path, asked: Parsed, settings: Evaluate) ->
     if toy is None or mesh is None:
         return {}
     turns_deg = SMALL_TURNS_DEG if CATEGORIES[toy.category].has_front else ALL_TURNS_DEG
-    return surface_figures(
+    return surface_metrics(
         mesh, true_mesh(toy), settings.surface_samples, settings.f_score_threshold, turns_deg
     )
 
@@ -187,7 +187,7 @@ def _classified(
     ).best
     true = views.true_words(eight_azimuths(), settings.elevation_deg, asks.view_words)
     return {
-        "prior_view": views.share_right(best, true),
+        "prior_view": views.accuracy(best, true),
         "prior_fronts": views.front_share(best),
         "prior_front_arcs": float(views.front_arcs(best)),
         "prior_multi_face": float(views.has_second_face(best)),
@@ -201,9 +201,9 @@ def _clipped(
     camera: Camera, prompt: str, settings: Evaluate, source: str, device: torch.device
 ) -> Figures:
     """What CLIP says of the eight views, on the first background."""
-    from stabledreamer_core.metrics.clip import clip_figures, load_clip
+    from stabledreamer_core.metrics.clip import clip_metrics, load_clip
     from toybox.judge import ROOT
 
     clip = load_clip(source, device, ROOT)
     images = camera(eight_azimuths(), clip.resolution).on(settings.backgrounds[0])
-    return clip_figures(clip, images, prompt, rivals(prompt, settings.retrieval_prompts))
+    return clip_metrics(clip, images, prompt, rivals(prompt, settings.retrieval_prompts))

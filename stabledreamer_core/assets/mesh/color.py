@@ -13,11 +13,12 @@ MIN_FACING = 0.15  # more slanted than this a picture is smeared along the surfa
 Floats = NDArray[np.float32]
 
 
-def colours_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -> Floats:
-    """The colour that the cameras see at each point.
+def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -> Floats:
+    """Gather the colour that the cameras see at each point.
 
-    Each camera counts as it faces the surface; one that sees something nearer does not count.
-    Points that no camera sees take the colour of the nearest point that one does.
+    Weight each camera by how straight it faces the surface; leave out one that sees something
+    nearer.
+    Give points that no camera sees the colour of the nearest point that one does.
 
     Args:
         points, normals: [M, 3] world; normals of unit length, outwards.
@@ -43,11 +44,11 @@ def colours_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) 
     known = weight > 1e-3
     if not known.any():
         return np.full((len(points), 3), 0.5, np.float32)
-    colours = total[:, :3] / np.maximum(weight, 1e-6)[:, None]
+    colors = total[:, :3] / np.maximum(weight, 1e-6)[:, None]
     if not known.all():
         _, nearest = cKDTree(points[known]).query(points[~known])
-        colours[~known] = colours[known][nearest]
-    return colours.clip(0.0, 1.0)
+        colors[~known] = colors[known][nearest]
+    return colors.clip(0.0, 1.0)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")

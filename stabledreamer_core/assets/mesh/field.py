@@ -2,8 +2,8 @@
 
 After Curless and Levoy (1996), with two changes that make the surface closed by construction:
 every cell gets a value, because a camera that cannot see a cell (something is in front of it)
-votes weakly for "inside"; and a cell that no camera has an opinion on is inside. A hole would need
-cameras that see through it, and then it is one.
+votes weakly for "inside", and a cell without votes is inside. A hole is left only where cameras see
+through.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Field:
 
 
 def fuse(seen: Survey, resolution: int, min_alpha: float, truncation: float) -> Field | None:
-    """The signed field of what `seen` shows, or None where no pixel reaches `min_alpha`.
+    """Fuse the depth maps into a signed field; None where no pixel reaches `min_alpha`.
 
     Args:
         resolution: points along each edge of the cube that holds the object.
@@ -69,10 +69,10 @@ def fuse(seen: Survey, resolution: int, min_alpha: float, truncation: float) -> 
 
 
 def _depth_and_facing(seen: Survey, min_alpha: float, mixed: float) -> tuple[Tensor, Tensor]:
-    """What the cameras say, with EMPTY and UNSURE where they see through or see two layers.
+    """Depth and facing maps, EMPTY where a camera sees through, UNSURE where two layers mix.
 
     Where light passes through a gap in one layer to another, the expected depth lies between the
-    two. The front one is about a standard deviation nearer; all that is sure is what is before it.
+    two. The front one is about a standard deviation nearer, and only what is before it is certain.
     """
     unsure = seen.spread > mixed
     depth = torch.where(unsure, seen.depths - seen.spread, seen.depths)
@@ -81,7 +81,7 @@ def _depth_and_facing(seen: Survey, min_alpha: float, mixed: float) -> tuple[Ten
 
 
 def _bounds(seen: Survey, min_alpha: float) -> tuple[Tensor, Tensor] | None:
-    """Corners of the box around every surface point that a camera sees."""
+    """Find the corners of the box around every surface point that a camera sees."""
     surface = seen.alphas >= min_alpha
     if not bool(surface.any()):
         return None
@@ -128,7 +128,7 @@ def _fuse(
                     u, v, d = columns[k], rows[k], depths[k]
                     if d > 0 and 0 <= u < maps.shape[2] and 0 <= v < maps.shape[1]:
                         surface, facing = maps[c, np.int32(v), np.int32(u)]
-                        value, weight = _opinion(surface, facing, d, sharpness, hidden)
+                        value, weight = _observe(surface, facing, d, sharpness, hidden)
                         total[j, k] += value * weight
                         weights[j, k] += weight
         for j in range(values.shape[1]):
@@ -137,8 +137,8 @@ def _fuse(
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _opinion(surface: Any, facing: Any, depth: Any, sharpness: Any, hidden: Any) -> tuple[Any, Any]:
-    """What one camera says of a point: a value in [-1, 1] and how much it counts."""
+def _observe(surface: Any, facing: Any, depth: Any, sharpness: Any, hidden: Any) -> tuple[Any, Any]:
+    """One camera's value for a point, in [-1, 1], and its weight."""
     one, zero = np.float32(1.0), np.float32(0.0)
     if surface == EMPTY:
         return one, one

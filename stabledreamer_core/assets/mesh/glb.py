@@ -1,4 +1,4 @@
-"""Binary glTF 2.0 (GLB): our axes and colours in, what every viewer shows alike out.
+"""Write binary glTF 2.0 (GLB) that viewers show alike.
 
 Axes: glTF is +Y up with the front towards +Z, ours +Z up with the front towards +X, so (x, y, z)
 becomes (y, z, x), a rotation.
@@ -27,24 +27,24 @@ JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
 
 def srgb_to_linear(display: np.ndarray) -> np.ndarray:
-    """Display values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
+    """Convert display values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
     display = np.asarray(display, np.float64)
     return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(light: np.ndarray) -> np.ndarray:
-    """The inverse of `srgb_to_linear`."""
+    """Invert `srgb_to_linear`."""
     light = np.asarray(light, np.float64)
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def to_gltf_axes(vectors: np.ndarray) -> np.ndarray:
-    """World (+Z up, front +X) to glTF (+Y up, front +Z)."""
+    """Rotate [N, 3] from world (+Z up, front +X) to glTF axes (+Y up, front +Z)."""
     return np.asarray(vectors)[:, [1, 2, 0]]
 
 
 def from_gltf_axes(vectors: np.ndarray) -> np.ndarray:
-    """glTF (+Y up, front +Z) to world (+Z up, front +X)."""
+    """Rotate [N, 3] from glTF (+Y up, front +Z) to world axes (+Z up, front +X)."""
     return np.asarray(vectors)[:, [2, 0, 1]]
 
 
@@ -55,7 +55,7 @@ class Surface:
     vertices: np.ndarray  # [V, 3]
     normals: np.ndarray  # [V, 3] unit length, outwards
     faces: np.ndarray  # [F, 3] vertex indices, counter-clockwise from outside
-    colours: np.ndarray | None = None  # [V, 3] display values in [0, 1]
+    colors: np.ndarray | None = None  # [V, 3] display values in [0, 1]
     uvs: np.ndarray | None = None  # [V, 2] in the texture, (0, 0) its upper left corner
     texture: np.ndarray | None = None  # [H, W, 3] uint8 display values, first row on top
 
@@ -114,9 +114,9 @@ def _primitive(surface: Surface, buffer: _Buffer) -> dict[str, Any]:
         "POSITION": buffer.add_array(place, "VEC3", FLOAT, **box),
         "NORMAL": buffer.add_array(normals, "VEC3", FLOAT),
     }
-    if surface.colours is not None:
-        light = np.ones((len(surface.colours), 4))
-        light[:, :3] = srgb_to_linear(surface.colours.clip(0.0, 1.0))
+    if surface.colors is not None:
+        light = np.ones((len(surface.colors), 4))
+        light[:, :3] = srgb_to_linear(surface.colors.clip(0.0, 1.0))
         words = np.rint(light * 65535.0).astype("<u2")
         attributes["COLOR_0"] = buffer.add_array(words, "VEC4", UINT16, normalized=True)
     if surface.uvs is not None:
@@ -142,7 +142,7 @@ def _material(surface: Surface, buffer: _Buffer, tree: dict[str, Any]) -> dict[s
 
 
 def _container(tree: dict[str, Any], binary: bytes) -> bytes:
-    """The GLB file: a header, then the JSON and the binary as chunks padded to four bytes."""
+    """Build the file: a header, then the JSON and the binary as chunks padded to four bytes."""
     text = json.dumps(tree, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<II", len(text), JSON_CHUNK) + text

@@ -13,7 +13,7 @@ MAX_TEXTURE = 8192  # pixels a side
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh | None:
-    """The one mesh of a GLB as the file has it (glTF axes), or None if its scene is empty.
+    """Read the one mesh of a GLB as the file has it (glTF axes); None if its scene is empty.
 
     Raises:
         UserError: the file is missing or damaged, or holds several meshes.
@@ -30,9 +30,9 @@ def read_mesh(path: Path) -> trimesh.Trimesh | None:
 
 
 def read_glb(path: Path) -> Surface | None:
-    """The mesh of a GLB that `write_glb` wrote, in the world frame, with colors on its vertices.
+    """Read a GLB that `write_glb` wrote, in the world frame, with colours on its vertices.
 
-    A texture is read at each vertex's place in it. None if the file's scene is empty.
+    Sample a texture at each vertex. Return None if the file's scene is empty.
 
     Raises:
         UserError: the file is missing, damaged, or not one of ours.

@@ -1,4 +1,4 @@
-"""From a signed field to a closed mesh: floaters off, cavities filled, smoothed, simplified."""
+"""From a signed field to a closed mesh: floaters off, cavities filled, smoothed, simplify."""
 
 import numpy as np
 import open3d as o3d
@@ -12,28 +12,31 @@ BLUR_CELLS = 1.0  # takes the depth maps' pixel steps out of the field
 TAUBIN_SHRINK, TAUBIN_GROW = 0.5, 0.53  # Taubin (1995): the pair keeps the volume
 
 
-def closed_surface(
+def extract_surface(
     field: Field, smoothing: int, faces: int, min_component: float
 ) -> trimesh.Trimesh | None:
-    """The surface where the field is 0, closed and facing outwards; None if nothing is inside.
+    """Mesh the surface where the field is 0, closed and facing outwards.
 
     Args:
         smoothing: Taubin steps.
         faces: simplify to about this many triangles; 0 keeps all.
-        min_component: pieces below this share of the largest piece's volume are dropped.
+        min_component: drop pieces below this share of the largest piece's volume.
+
+    Returns:
+        The mesh, or None if nothing is inside.
     """
-    values = solid(ndimage.gaussian_filter(field.values, BLUR_CELLS), min_component)
+    values = clean_field(ndimage.gaussian_filter(field.values, BLUR_CELLS), min_component)
     if not (values < 0).any():
         return None
     corners, triangles, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")
     mesh = trimesh.Trimesh(corners * field.cell + field.origin, triangles, process=True)
     if smoothing:
         trimesh.smoothing.filter_taubin(mesh, TAUBIN_SHRINK, TAUBIN_GROW, iterations=smoothing)
-    return simplified(mesh, faces)
+    return simplify(mesh, faces)
 
 
-def solid(values: np.ndarray, min_component: float) -> np.ndarray:
-    """The field without floaters and inner cavities, outside at the grid's border, nowhere 0."""
+def clean_field(values: np.ndarray, min_component: float) -> np.ndarray:
+    """Remove floaters and inner cavities; make the border outside and no value exactly 0."""
     values = values.astype(np.float32, copy=True)
     for axis in range(3):
         for face in (0, -1):
@@ -54,8 +57,8 @@ def solid(values: np.ndarray, min_component: float) -> np.ndarray:
     return values
 
 
-def simplified(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
-    """The mesh with about `faces` triangles (Garland and Heckbert 1997), if it stays closed."""
+def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
+    """Reduce to about `faces` triangles (Garland and Heckbert 1997), if the mesh stays closed."""
     if not faces or len(mesh.faces) <= faces:
         return mesh
     fine = o3d.geometry.TriangleMesh(

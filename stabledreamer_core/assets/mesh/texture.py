@@ -1,11 +1,11 @@
-"""Colours in an image: the mesh cut open and laid flat, and each pixel of it looked up."""
+"""A UV texture for the mesh: unwrap it, then look up the colour of each texel."""
 
 import numpy as np
 import open3d as o3d
 import trimesh
 from scipy import ndimage
 
-from stabledreamer_core.assets.mesh.color import colours_at
+from stabledreamer_core.assets.mesh.color import colors_at
 from stabledreamer_core.assets.mesh.glb import Surface
 from stabledreamer_core.assets.mesh.views import Survey
 from stabledreamer_core.errors import UserError
@@ -13,19 +13,19 @@ from stabledreamer_core.errors import UserError
 PADDING = 2  # pixels between the pieces, so that filtering does not mix them
 
 
-def textured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: int) -> Surface:
-    """The mesh with UV coordinates and a `resolution` x `resolution` texture.
+def bake_texture(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: int) -> Surface:
+    """Unwrap the mesh and bake its colours into a `resolution` x `resolution` texture.
 
     Vertices on cuts are doubled, so the result has more vertices than `mesh` and is closed only
     once equal positions are merged.
 
     Args:
-        tolerance: see `colours_at`.
+        tolerance: see `colors_at`.
 
     Raises:
         UserError: xatlas is not installed.
     """
-    original, faces, uvs = _laid_flat(mesh, resolution)
+    original, faces, uvs = _unwrap(mesh, resolution)
     vertices = np.asarray(mesh.vertices)[original]
     normals = np.asarray(mesh.vertex_normals)[original]
 
@@ -36,7 +36,7 @@ def textured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: 
     towards = (weights[covered][..., None] * normals[corners]).sum(1)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True).clip(1e-9)
     texture = np.zeros((resolution, resolution, 3))
-    texture[covered] = colours_at(points, towards, seen, tolerance)
+    texture[covered] = colors_at(points, towards, seen, tolerance)
     # Between the pieces, the nearest piece's colour: filtering reads a little past the edges.
     rows, columns = ndimage.distance_transform_edt(
         ~covered, return_distances=False, return_indices=True
@@ -45,8 +45,8 @@ def textured(mesh: trimesh.Trimesh, seen: Survey, tolerance: float, resolution: 
     return Surface(vertices, normals, faces, uvs=uvs, texture=texture)
 
 
-def _laid_flat(mesh: trimesh.Trimesh, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """xatlas: for each new vertex its original one [W], new faces [F, 3], uvs [W, 2]."""
+def _unwrap(mesh: trimesh.Trimesh, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut and flatten with xatlas: each new vertex's original [W], faces [F, 3], uvs [W, 2]."""
     try:
         import xatlas
     except ImportError as error:
@@ -68,7 +68,7 @@ def _laid_flat(mesh: trimesh.Trimesh, resolution: int) -> tuple[np.ndarray, np.n
 
 
 def _texels(faces: np.ndarray, uvs: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which flat triangle covers each pixel [R, R] (-1: none), and where in it [R, R, 3]."""
+    """Find the triangle over each pixel [R, R] (-1: none) and its weights there [R, R, 3]."""
     flat = np.concatenate([uvs, np.zeros((len(uvs), 1))], 1).astype(np.float32)
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(o3d.core.Tensor(flat), o3d.core.Tensor(faces.astype(np.uint32)))

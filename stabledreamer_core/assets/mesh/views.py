@@ -1,4 +1,4 @@
-"""Depth, opacity and colour of the Gaussians from all around: what the mesh is made from."""
+"""Render depth, opacity and colour of the Gaussians from all around, for meshing."""
 
 import math
 from dataclasses import dataclass
@@ -36,21 +36,21 @@ class Survey:
 
 
 @torch.inference_mode()
-def survey(splats: Splats, count: int, resolution: int, device: torch.device) -> Survey:
+def render_survey(splats: Splats, count: int, resolution: int, device: torch.device) -> Survey:
     """Render `count` pictures of side `resolution` pixels, some at a time to keep memory low."""
     scene = drawable(splats, device)
     views = sphere(count, resolution).to(device)
     n = len(scene["means"])
     step = max(1, min(PIXELS_AT_ONCE // resolution**2, GAUSSIANS_AT_ONCE // max(1, n)))
     shots = [
-        _shoot(scene, *cameras, resolution)
+        _render(scene, *cameras, resolution)
         for cameras in zip(views.viewmats.split(step), views.Ks.split(step), strict=True)
     ]
     return Survey(views, *(torch.cat(maps) for maps in zip(*shots, strict=True)))
 
 
-def _shoot(scene: Splats, viewmats: Tensor, Ks: Tensor, resolution: int) -> list[Tensor]:
-    """The maps of a `Survey` from c of its cameras."""
+def _render(scene: Splats, viewmats: Tensor, Ks: Tensor, resolution: int) -> list[Tensor]:
+    """Render the maps of a `Survey` for c of its cameras."""
     features = torch.stack([_features(scene, viewmat) for viewmat in viewmats])
     shown, alpha, _ = rasterization(
         scene["means"],
@@ -72,14 +72,14 @@ def _shoot(scene: Splats, viewmats: Tensor, Ks: Tensor, resolution: int) -> list
 
 
 def _features(scene: Splats, viewmat: Tensor) -> Tensor:
-    """[N, 8]: colour, the plane of depths, and the first two moments of the centre's depth."""
+    """Stack colour, depth plane and the first two moments of the centre's depth: [N, 8]."""
     centre_depth = scene["means"] @ viewmat[2, :3] + viewmat[2, 3]
     beyond = (centre_depth - DISTANCE)[:, None]  # about 0, so that its square keeps its digits
     return torch.cat([scene["colors"], depth_planes(scene, viewmat), beyond, beyond.square()], -1)
 
 
 def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
-    """Where each ray meets a Gaussian's near side, to first order in the ray's direction.
+    """Fit the depth at which a ray meets a Gaussian's near side, linear in the ray's direction.
 
     A flat Gaussian seen at a slant is not all at its centre's depth: with centre depths alone a
     surface comes out up to a standard deviation too near. For the ray (X, Y, 1) the densest point
@@ -87,8 +87,8 @@ def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
     centre's own ray that is a plane (RaDe-GS, Zhang et al. 2024), and since sums of planes are
     planes, the rasteriser can blend their coefficients as if they were colours.
 
-    Light from a thick Gaussian comes from all of its depth, and what one sees of a soft body is
-    its near side, so the plane is moved there; that of a flat Gaussian stays where it is.
+    A soft body is seen from its near side, so the plane of a thick Gaussian is moved there; that of
+    a flat Gaussian stays where it is.
 
     Args:
         scene: as `gaussians.activate` returns it. viewmat: [4, 4].
@@ -112,7 +112,7 @@ def depth_planes(scene: Splats, viewmat: Tensor) -> Tensor:
 
 
 def sphere(count: int, resolution: int) -> Views:
-    """Cameras on a Fibonacci lattice: equal areas of the sphere, no two in line."""
+    """Place cameras on a Fibonacci lattice: equal areas of the sphere, no two in line."""
     index = torch.arange(count, dtype=torch.float64)
     elevation = torch.asin(1.0 - (2.0 * index + 1.0) / count)
     azimuth = index * math.pi * (3.0 - math.sqrt(5.0))
@@ -121,7 +121,7 @@ def sphere(count: int, resolution: int) -> Views:
 
 
 def facing_of(depths: Tensor, rays: Tensor) -> Tensor:
-    """Cosine between ray and surface normal, from the differences of a depth map.
+    """Compute the cosine between ray and surface normal from the differences of a depth map.
 
     Args:
         depths: [C, R, R] along the camera's axis.
@@ -139,7 +139,7 @@ def facing_of(depths: Tensor, rays: Tensor) -> Tensor:
 
 
 def pixel_rays(Ks: Tensor, resolution: int) -> Tensor:
-    """[C, R, R, 3] camera-space rays through the pixels' centres, with z = 1."""
+    """Camera-space rays [C, R, R, 3] through the pixels' centres, with z = 1."""
     pixel = torch.arange(resolution, device=Ks.device) + 0.5
     y, x = torch.meshgrid(pixel, pixel, indexing="ij")
     focal, centre = Ks[:, 0, 0, None, None], Ks[:, 0, 2, None, None]
