@@ -1,23 +1,14 @@
 """stabledreamer view: look at a finished asset in a browser."""
 
-import functools
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from cyclopts import App
 
 from stabledreamer.cli.options import Whole
+from stabledreamer.runtime.pages import pages_server
 from stabledreamer_core.errors import UserError
 
 app = App(name="view", help_epilogue="example:\n  stabledreamer view outputs/a-blue-car-s3")
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a line for each."""
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
 
 
 @app.default
@@ -32,9 +23,8 @@ def view(dir: Path, /, *, port: Whole = 0) -> int:
     """
     if not (dir / "report.html").is_file():
         raise UserError(f"{dir} holds no report.html; give the folder of a finished asset")
-    handler = functools.partial(QuietHandler, directory=str(dir))
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server = pages_server(dir, port)
     except (OSError, OverflowError) as error:
         raise UserError(f"cannot listen on port {port}: {error}; choose another") from None
     with server:

@@ -23,6 +23,9 @@ def test_serves_the_report_on_loopback_until_interrupted(tmp_path):
         assert urllib.request.urlopen(url, timeout=10).read() == b"<p>hello</p>"
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(url.replace("report.html", "../secret"), timeout=10)
+        renamed = urllib.request.Request(url, headers={"Host": "evil.example"})  # DNS rebinding
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(renamed, timeout=10)
     finally:
         process.send_signal(2)
         process.communicate(timeout=10)
