@@ -42,6 +42,7 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/dvc repro $(ARGS)
+	@$(BIN)/python -m benchmarks.claims.verdict
 
 serve: $(INSTALLED)
 	@$(BIN)/stabledreamer serve $(ARGS)
