@@ -13,6 +13,7 @@ from torch import Tensor
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.optimization.observe import Observation
+from stabledreamer_core.optimization.stage import run_stages
 from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import KEYS, Splats, init_ball
@@ -186,6 +187,14 @@ def test_growth_is_for_one_object_at_a_time() -> None:
     starts = [init_ball(20, 0.5, 0.1, 0.3, generator("batch"))] * 2
     with pytest.raises(ValueError, match="one at a time"):
         begin(stage, starts, [0, 1])
+
+
+def test_each_prompt_has_its_seed_and_its_start() -> None:
+    start = init_ball(20, 0.5, 0.1, 0.3, generator("batch"))
+    with pytest.raises(ValueError, match="2 prompts, 1 seeds"):
+        run_stages(load_config(), "stage1", ["a bear", "a car"], [0])
+    with pytest.raises(ValueError, match="2 seeds, 1 starts"):
+        run_stages(load_config(), "stage2", ["a bear", "a car"], [0, 1], [start])
 
 
 def test_gsplats_own_strategy_takes_the_place_of_ours() -> None:
