@@ -4,6 +4,7 @@ prompt -> stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable
                                                          -> mesh -> evaluate -> report
 """
 
+from functools import partial
 from typing import Any
 
 from prefect import Flow, flow
@@ -16,7 +17,7 @@ from tasks.asset_folder import clear_work, lock_asset
 from tasks.checks import prepare
 from tasks.job import Job, Request
 from tasks.run_record import Record
-from tasks.step import Steps, StepTask, take
+from tasks.step import Steps, take
 from tasks.steps import (
     checkpoint,
     evaluate,
@@ -36,10 +37,7 @@ def make(job: Job, told: bool = True) -> Record:
         told: whether Prefect hears of each step (tasks/step.py).
     """
     steps: Steps = {}
-
-    def step(name: str, task: StepTask) -> None:
-        take(name, job, steps, task, told)
-
+    step = partial(take, job, steps, told)
     settle_threads()
     with lock_asset(job.out, job.prompt, job.seed):
         # 1. run.json is there only while it is true.

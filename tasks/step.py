@@ -34,7 +34,7 @@ def cached_task(function: Callable[[Job, str, str], Manifest]) -> StepTask:
     return Task(run, name=function.__name__, description=function.__doc__, cache_policy=NO_CACHE)
 
 
-def take(step: str, job: Job, steps: Steps, task: StepTask, told: bool) -> None:
+def take(job: Job, steps: Steps, told: bool, step: str, task: StepTask) -> None:
     """Take one step, unless it is done and its files are still what they were.
 
     Args:

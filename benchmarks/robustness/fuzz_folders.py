@@ -22,8 +22,9 @@ from stabledreamer_core.optimization.resume import load_newest
 from stabledreamer_core.scene.density import FixedCount
 from stabledreamer_core.scene.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
 from stabledreamer_core.tensor_files import save_tensors
-from tasks import run_record
+from tasks import ledger, run_record
 from tasks.asset_folder import clear_work, lock_asset
+from tasks.job import Job
 from tasks.keys import STEPS
 
 Call = Callable[[], object]
@@ -270,15 +271,21 @@ def asset(rng: random.Random, folder: Path) -> Call:
         record["files"] = {rng.choice(("../../x", "/etc/passwd", "\0")): "0" * 64}
         hostile = json.dumps(record).encode()
     (out / "run.json").write_bytes(hostile)
+    if rng.random() < 0.5:
+        entry = {"key": "0" * 64, "files": record["files"], "facts": {}}
+        (out / ledger.NAME).write_bytes(as_json(rng, dict.fromkeys(STEPS, entry)))
     owner = {"prompt": "a red bear", "seed": 0}
     (out / ".prompt.json").write_bytes(as_json(rng, owner) if rng.random() < 0.5 else b"")
     if rng.random() < 0.5:
         _links(rng, out, beside)
 
+    job = Job("a red bear", 0, config, out)
+
     def read() -> None:
         with lock_asset(out, "a red bear", 0):
             found = run_record.read_asset(out)
-            run_record.unfinished(out, found, config, "a red bear", 0)
+            ledger.lacking(job)
+            ledger.add(out, "mesh", "0" * 64, {"files": {}, "facts": {}})
             run_record.remove(out)
             for number in (1, 2):
                 save_checkpoint(out / f"stage{number}" / "gaussians.safetensors", _scene(), {})
@@ -293,7 +300,9 @@ def asset(rng: random.Random, folder: Path) -> Call:
 
 def _links(rng: random.Random, out: Path, beside: Path) -> None:
     """Replace something in the asset by a link out of it."""
-    name = rng.choice(("stage1", "stage2", "stage1/work", ".prompt.json", "run.json", "mesh.glb"))
+    name = rng.choice(
+        ("stage1", "stage2", "stage1/work", ".prompt.json", ".steps.json", "mesh.glb")
+    )
     place = out / name
     if place.is_dir():
         shutil.rmtree(place)
