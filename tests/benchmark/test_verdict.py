@@ -88,8 +88,10 @@ def test_the_command_compares_with_what_git_has(tmp_path: Path, chamfer, status,
 def test_the_published_assets_are_of_the_variants_that_other_seeds_are_of():
     """So no published mean lacks its spread."""
     published, others = ((ROOT / f"metrics/{n}.csv").read_text() for n in ("assets", "seeds"))
-    variants = [{row["variant"] for row in rows_of(text)} for text in (published, others)]
-    assert variants[0] == variants[1]
+    assets = [
+        {(row["variant"], row["prompt"]) for row in rows_of(text)} for text in (published, others)
+    ]
+    assert assets[0] == assets[1]
     assert not {row["seed"] for row in rows_of(others)} & {
         row["seed"] for row in rows_of(published)
     }
