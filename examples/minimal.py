@@ -22,7 +22,7 @@ RATES = {"means": 5e-3, "scales": 8e-3, "quats": 3e-3, "opacities": 4e-2, "color
 
 random = torch.Generator().manual_seed(0)
 prior = sd.load_prior("priors/toybox-if")  # any IFPipeline folder or hub id
-abar = prior.alphas_cumprod  # [T], of x_t = sqrt(abar) x + sqrt(1 - abar) eps
+schedule = prior.schedule  # of x_t = alpha_t x + sigma_t eps
 words = prior.embed(sd.view_prompts(PROMPT, "eight"))  # [9, L, D], one for each direction
 uncond = prior.embed([""])  # [1, L, D]
 
@@ -55,7 +55,8 @@ for target in (bar := trange(TARGETS)):
     azimuth, elevation, distance = sd.sample_orbit(VIEWS, (-10.0, 60.0), (3.0, 3.4), random)
     views = sd.orbit(azimuth, elevation, distance, fov_deg=40.0, resolution=RESOLUTION)
     low, high = sd.timestep_range("linear", target / TARGETS, t_min=(0.7, 0.02), t_max=(0.98, 0.25))
-    t = sd.sample_timesteps(low, high, VIEWS, len(abar), random)
+    t = schedule.indices[sd.sample_timesteps(low, high, VIEWS, len(schedule.indices), random)]
+    alpha, sigma = schedule.at(t)
     background = torch.rand(VIEWS, 3, generator=random)
     places = zip(azimuth.tolist(), elevation.tolist(), strict=True)
     cond = words[[sd.view_index(*place, "eight") for place in places]]
@@ -63,12 +64,12 @@ for target in (bar := trange(TARGETS)):
     # 2. Noise the render, and denoise it in one step under the prompt: x0_hat is the target.
     with torch.no_grad():
         x = prior.encode(render(views, background)[0])
-        x_t = sd.add_noise(x, torch.randn(x.shape, generator=random), abar[t])
+        x_t = sd.add_noise(x, torch.randn(x.shape, generator=random), alpha, sigma)
         eps_hat = sd.guided_eps(
             prior.predict_eps, x_t, t, cond, uncond.expand_as(cond), GUIDANCE_SCALE
         )
-        x0_hat = sd.limit_x0(sd.one_step_denoised(x_t, eps_hat, abar[t]), "clamp")
-        weight = sd.l2_weight("x0", abar[t])
+        x0_hat = sd.limit_x0(sd.one_step_denoised(x_t, eps_hat, alpha, sigma), "clamp")
+        weight = sd.l2_weight("x0", schedule, t)
 
     # 3. A supervised loss towards it: 1/2 w || x - stopgrad(x0_hat) ||^2, for a few steps.
     for _ in range(REUSE):

@@ -104,7 +104,7 @@ def optimize(
     name, target = f"nerf{number}", None
     for step in range(stage.iterations):
         if target is None or step % stage.target_reuse == 0:
-            target = draw_target(stage, prior.alphas_cumprod, step, [seed], name)
+            target = draw_target(stage, prior.schedule, step, [seed], name)
         jitter = torch.Generator(device).manual_seed(1_000_003 * seed + step)
         painted, alphas, _ = render(field, target.views, SAMPLES, jitter)
         colors = painted + (1.0 - alphas) * target.backgrounds[:, None, None]

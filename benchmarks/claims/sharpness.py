@@ -30,6 +30,7 @@ from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.optimization import loop as loop
 from stabledreamer_core.optimization.stage import initial_scene
 from stabledreamer_core.priors import Prior, load_prior
+from stabledreamer_core.priors.schedule import ddpm_schedule
 from stabledreamer_core.scene.gaussians import Splats, load_ply
 from stabledreamer_core.settings.config import Config, Stage
 from toybox.captions import caption
@@ -89,7 +90,7 @@ def _target(
 ) -> Tensor:
     """Decoded x0_hat of eight views [8, ...] at a noise level."""
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed))
-    timesteps = torch.full((len(z),), int(level * len(prior.alphas_cumprod)))
+    timesteps = torch.full((len(z),), prior.schedule.index(level))
     x0_hat = loop.denoise(stage, prior, z, noise, timesteps, embeddings[:8], embeddings[-1:])
     return prior.decode(x0_hat)
 
@@ -127,7 +128,7 @@ def _fit(stage: Stage, start: Splats, toy: Toy, name: str) -> Splats:
     original = loop.draw_target
     prior = SimpleNamespace(
         space="pixel",
-        alphas_cumprod=torch.linspace(0.9999, 0.002, 1000),
+        schedule=ddpm_schedule(torch.linspace(0.9999, 0.002, 1000)),
         encode=lambda images: 2.0 * images - 1.0,
     )
     words = torch.zeros(1, 9, 4, 8)

@@ -63,7 +63,7 @@ def prior(rng: random.Random, folder: Path) -> Call:
         opened = load_prior(str(there))
         embedding = opened.embed(["a bear"])
         x = torch.zeros(1, *opened.sample_shape)
-        opened.predict_eps(x, torch.tensor([len(opened.alphas_cumprod) // 2]), embedding)
+        opened.predict_eps(x, torch.tensor([len(opened.schedule) // 2]), embedding)
         if opened.space == "latent":
             opened.encode(torch.zeros(1, 3, opened.resolution, opened.resolution))
 

@@ -37,7 +37,7 @@ def probe(
     The cameras, the grey background and the noise are the same at every level.
 
     Args:
-        splats: as optimised. levels: fractions of the prior's schedule, in (0, 1).
+        splats: as optimised. levels: of noise, in (0, 1).
     """
     views, render = _renders(settings, stage, splats, device)
     embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
@@ -50,11 +50,10 @@ def probe(
     x = prior.encode(images)
     noise = torch.randn(x.shape, generator=generator("debug")).to(x)
     for level in levels:
-        index = int(level * len(prior.alphas_cumprod))
-        timesteps = torch.full((len(x),), index, device=x.device)
+        timesteps = torch.full((len(x),), prior.schedule.index(level), device=x.device)
         asked = Question(x, noise, timesteps, cond, uncond)
         x0_hat = denoise(stage, prior, asked)
-        weight = l2_weight(stage.weighting, prior.alphas_cumprod[timesteps])
+        weight = l2_weight(stage.weighting, prior.schedule, timesteps)
         seen = to_loss_space(stage, prior, images)
         target = target_in_loss_space(stage, prior, images, x, x0_hat)
         losses = l2_loss(seen, target, weight) / seen[0].numel()

@@ -96,12 +96,12 @@ def pictures(
         many_steps: n; 0 leaves that column out. A stage whose own target takes several steps
             shows that one instead.
     """
-    abar = prior.alphas_cumprod[asked.timesteps]
+    alpha, sigma = prior.schedule.at(asked.timesteps)
     steps = stage.target_steps if stage.target_steps > 1 else many_steps
     one = x0_hat if stage.target_steps == 1 else _denoised(stage, prior, asked, 1)
     shown = {
         "render": render.permute(0, 3, 1, 2),
-        "noised": _decode(prior, add_noise(asked.x, asked.noise, abar)),
+        "noised": _decode(prior, add_noise(asked.x, asked.noise, alpha, sigma)),
         "one step": _decode(prior, one),
     }
     if steps > 0:
@@ -142,7 +142,7 @@ def facts(
     for row, loss in zip(rows, losses.tolist(), strict=True):
         azimuth_deg, elevation_deg = float(views.azimuth_deg[row]), float(views.elevation_deg[row])
         words = view_words(azimuth_deg, elevation_deg, stage.view_words)
-        level = int(timesteps[row]) / len(prior.alphas_cumprod)
+        level = float(prior.schedule.fractions[timesteps[row]])
         seen.append(Seen(azimuth_deg, elevation_deg, words, int(timesteps[row]), level, loss))
     return tuple(seen)
 

@@ -1,8 +1,8 @@
 """The noise level over time: where in a stage the range of timesteps stands, and how it falls.
 
 StableDreamer (section 4.2): high noise first settles the coarse shape, lower noise later adds
-detail without letting every view grow a face of its own. Fractions of the schedule's length are
-used throughout: 0 is no noise, 1 pure noise.
+detail without letting every view grow a face of its own. Noise levels are fractions throughout
+(priors/schedule.py): 0 is no noise, 1 pure noise.
 """
 
 import math
@@ -46,7 +46,10 @@ def timestep_range(
 def sample_timesteps(
     low: float, high: float, count: int, length: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw [count] integer timesteps in [0, length), stratified over [low, high], shuffled."""
+    """Draw [count] integers in [0, length), stratified over [low, high], shuffled.
+
+    With length = len(schedule.indices), `schedule.indices` gives their timesteps.
+    """
     strata = torch.randperm(count, generator=generator)
     fraction = (strata + torch.rand(count, generator=generator)) / count
     timesteps = (low + (high - low) * fraction) * length

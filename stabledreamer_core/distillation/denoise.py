@@ -46,19 +46,19 @@ def multi_step(
     x = x_t.detach()
     now = timesteps
     for k in range(1, steps + 1):
-        scales = guidance_scales(now, len(prior.alphas_cumprod), guidance_scale, guidance_interval)
+        levels = prior.schedule.fractions[now]
+        scales = guidance_scales(levels, guidance_scale, guidance_interval)
         eps = guided_eps(prior.predict_eps, x, now, cond, uncond, scales, guidance_rescale)
-        abar = prior.alphas_cumprod[now]
-        x0 = one_step_denoised(x, eps, abar)
+        alpha, sigma = prior.schedule.at(now)
+        x0 = one_step_denoised(x, eps, alpha, sigma)
         if x0_limit != "none":
             x0 = limit_x0(x0, x0_limit)
-            wide = per_sample(abar, x)
-            eps = (x - wide.sqrt() * x0) / (1 - wide).sqrt()
+            eps = (x - per_sample(alpha, x) * x0) / per_sample(sigma, x)
         if k == steps:
             return x0
         now = (((timesteps + 1) * (steps - k)) / steps).round().long() - 1
         now = now.clamp(min=0)
-        x = add_noise(x0, eps, prior.alphas_cumprod[now])
+        x = add_noise(x0, eps, *prior.schedule.at(now))
     raise ValueError(f"steps is {steps}, not at least 1")
 
 
@@ -76,7 +76,7 @@ def sample(
     `generator` is a CPU one, so that a seed gives the same noise on every device.
     """
     noise = torch.randn(len(cond), *prior.sample_shape, generator=generator).to(prior.device)
-    last = torch.full((len(cond),), len(prior.alphas_cumprod) - 1, device=prior.device)
+    last = torch.full((len(cond),), len(prior.schedule) - 1, device=prior.device)
     x0 = multi_step(prior, noise, last, cond, uncond, guidance_scale, steps, x0_limit)
     with torch.no_grad():
         return prior.decode(x0)

@@ -1,14 +1,15 @@
 """Score distillation as a supervised loss (StableDreamer, section 4.1; docs/method.md).
 
-With x the render (or its latent), eps the noise and abar = alphas_cumprod[t]:
+With x the render (or its latent), eps the noise and (alpha, sigma) the prior's schedule at t
+(priors/schedule.py: sqrt(abar) and sqrt(1 - abar) of a DDPM, 1 - t and t of a rectified flow):
 
-    x_t     = sqrt(abar) x + sqrt(1 - abar) eps
+    x_t     = alpha x + sigma eps
     eps_hat = eps(x_t, t, "") + s (eps(x_t, t, y) - eps(x_t, t, ""))
-    x0_hat  = (x_t - sqrt(1 - abar) eps_hat) / sqrt(abar)
+    x0_hat  = (x_t - sigma eps_hat) / alpha
 
 the SDS gradient w(t) (eps_hat - eps) is the gradient of
 
-    1/2 w(t) sqrt(abar) / sqrt(1 - abar) || x - stopgrad(x0_hat) ||^2
+    1/2 w(t) alpha / sigma || x - stopgrad(x0_hat) ||^2
 
 so the loss needs no custom gradient, and its target is an image one can look at.
 """
@@ -17,6 +18,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from stabledreamer_core.priors.schedule import Schedule
 
 WEIGHTINGS = ("sds", "uniform", "x0")
 X0_LIMITS = ("none", "clamp", "dynamic")
@@ -30,31 +33,27 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
 
 
-def add_noise(x: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
-    """Noise x to x_t (forward process). x, noise: [B, ...]; abar: [B] in (0, 1)."""
-    abar = per_sample(abar, x)
-    return abar.sqrt() * x + (1 - abar).sqrt() * noise
+def add_noise(x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """Noise x to x_t (forward process). x, noise: [B, ...]; alpha, sigma: [B] (`Schedule.at`)."""
+    return per_sample(alpha, x) * x + per_sample(sigma, x) * noise
 
 
-def one_step_denoised(x_t: Tensor, eps_hat: Tensor, abar: Tensor) -> Tensor:
+def one_step_denoised(x_t: Tensor, eps_hat: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """Compute x0_hat, the clean image [B, ...] that the prior predicts in one step."""
-    abar = per_sample(abar, x_t)
-    return (x_t - (1 - abar).sqrt() * eps_hat) / abar.sqrt()
+    return (x_t - per_sample(sigma, x_t) * eps_hat) / per_sample(alpha, x_t)
 
 
-def guidance_scales(
-    timesteps: Tensor, length: int, scale: float, interval: tuple[float, float]
-) -> Tensor:
+def guidance_scales(levels: Tensor, scale: float, interval: tuple[float, float]) -> Tensor:
     """Return each sample's guidance scale [B]: `scale` within the interval of noise levels, else 1.
 
     Guidance matters at middle noise levels and costs a second call of the prior at all of them
     (Kynkaanniemi et al. 2024, "Applying guidance in a limited interval").
 
     Args:
-        timesteps: [B] in [0, length). interval: fractions of the schedule, both ends within.
+        levels: [B] noise levels as fractions (`Schedule.fractions`).
+        interval: of noise levels, both ends within.
     """
-    level = timesteps.to(torch.float64) / length
-    within = (level >= interval[0]) & (level <= interval[1])
+    within = (levels >= interval[0]) & (levels <= interval[1])
     return torch.where(within, scale, 1.0)
 
 
@@ -111,16 +110,17 @@ def limit_x0(
     return x0_hat.clamp(-bound, bound) / bound
 
 
-def l2_weight(weighting: str, abar: Tensor) -> Tensor:
-    """Return the weight [B] of the L2 form, w(t) sqrt(abar) / sqrt(1 - abar).
+def l2_weight(weighting: str, schedule: Schedule, timesteps: Tensor) -> Tensor:
+    """Return the weight of the L2 form, w(t) alpha / sigma, at timesteps [B].
 
-    sds: w = 1 - abar (DreamFusion). uniform: w = 1. x0: the product itself is 1, so every noise
-    level pulls equally hard towards its denoised image.
+    sds: w = sigma^2 (DreamFusion: 1 - abar). uniform: w = 1. x0: the product itself is 1, so every
+    noise level pulls equally hard towards its denoised image.
     """
+    alpha, sigma = schedule.at(timesteps)
     if weighting == "x0":
-        return torch.ones_like(abar)
-    w = {"sds": 1 - abar, "uniform": torch.ones_like(abar)}[weighting]
-    return w * abar.sqrt() / (1 - abar).sqrt()
+        return torch.ones_like(alpha)
+    w = {"sds": schedule.variances[timesteps], "uniform": torch.ones_like(alpha)}[weighting]
+    return w * alpha / sigma
 
 
 def l2_loss(x: Tensor, target: Tensor, weight: Tensor) -> Tensor:

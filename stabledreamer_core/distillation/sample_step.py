@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stabledreamer_core.distillation.annealing import sample_timesteps, timestep_range
 from stabledreamer_core.distillation.loss import l2_weight
+from stabledreamer_core.priors.schedule import Schedule
 from stabledreamer_core.scene.cameras import Views, orbit, sample_orbit
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Stage
@@ -30,25 +31,23 @@ class Target:
     x0_hat: Tensor | None = None  # [B C, ...] in the space of the loss
 
 
-def draw_target(
-    stage: Stage, alphas_cumprod: Tensor, step: int, seeds: list[int], name: str
-) -> Target:
-    """Draw one step's cameras, backgrounds and timesteps, on the device of `alphas_cumprod` [T]."""
-    device = alphas_cumprod.device
+def draw_target(stage: Stage, schedule: Schedule, step: int, seeds: list[int], name: str) -> Target:
+    """Draw one step's cameras, backgrounds and timesteps, on the device of the schedule."""
+    device = schedule.alphas.device
     cameras, progress = stage.cameras, step / stage.iterations
     annealing = stage.annealing
     low, high = timestep_range(annealing.schedule, progress, annealing.t_min, annealing.t_max)
-    places, backgrounds, timesteps = [], [], []
+    places, backgrounds, levels = [], [], []
     for seed in seeds:
         random = generator(seed, name, step, "views")
         places.append(sample_orbit(stage.views, cameras.elevation_deg, cameras.distance, random))
-        timesteps.append(sample_timesteps(low, high, stage.views, len(alphas_cumprod), random))
+        levels.append(sample_timesteps(low, high, stage.views, len(schedule.indices), random))
         backgrounds.append(_backgrounds(stage.background, stage.views, random))
     azimuth_deg, elevation_deg, distance = (torch.cat(part) for part in zip(*places, strict=True))
     views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, stage.render_resolution)
-    noise_levels = torch.cat(timesteps).to(device)
-    weight = l2_weight(stage.weighting, alphas_cumprod[noise_levels])
-    return Target(views.to(device), torch.cat(backgrounds).to(device), noise_levels, weight)
+    timesteps = schedule.indices[torch.cat(levels).to(device)]
+    weight = l2_weight(stage.weighting, schedule, timesteps)
+    return Target(views.to(device), torch.cat(backgrounds).to(device), timesteps, weight)
 
 
 def draw_noise(like: Tensor, step: int, seeds: list[int], name: str) -> Tensor:

@@ -36,8 +36,8 @@ class Question:
 @torch.no_grad()
 def denoise(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """Noise x and denoise it under the prompt, in one step (SDS) or several: x0_hat, like x."""
-    abar = prior.alphas_cumprod[asked.timesteps]
-    x_t = add_noise(asked.x, asked.noise, abar)
+    alpha, sigma = prior.schedule.at(asked.timesteps)
+    x_t = add_noise(asked.x, asked.noise, alpha, sigma)
     uncond = asked.uncond.expand_as(asked.cond)
     prompts = asked.timesteps, asked.cond, uncond
     scale, interval = stage.guidance_scale, stage.guidance_interval
@@ -48,7 +48,7 @@ def denoise(stage: Stage, prior: Prior, asked: Question) -> Tensor:
             guidance_rescale=stage.guidance_rescale,
         )
     else:
-        scales = guidance_scales(asked.timesteps, len(prior.alphas_cumprod), scale, interval)
+        scales = guidance_scales(prior.schedule.fractions[asked.timesteps], scale, interval)
         eps_hat = guided_eps(prior.predict_eps, x_t, *prompts, scales, stage.guidance_rescale)
-        x0_hat = one_step_denoised(x_t, eps_hat, abar)
+        x0_hat = one_step_denoised(x_t, eps_hat, alpha, sigma)
     return limit_x0(x0_hat, stage.x0_limit)

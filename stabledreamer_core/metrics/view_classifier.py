@@ -60,15 +60,14 @@ def classify_sides(
     embeddings = prior.embed([f"{prompt}, {word}" for word in words])
     with torch.no_grad():
         x = prior.encode(images)
-    length = len(prior.alphas_cumprod)
     total = torch.zeros(len(x), len(words), dtype=torch.float64, device=x.device)
     for level in noise_levels:
-        timestep = int(level * length)
+        timestep = prior.schedule.index(level)
         timesteps = torch.full((len(x),), timestep, device=x.device)
         for draw in range(noises):
             random = generator(seed, "view classifier", timestep, draw)
             noise = torch.randn(x.shape, generator=random).to(x)
-            x_t = add_noise(x, noise, prior.alphas_cumprod[timesteps])
+            x_t = add_noise(x, noise, *prior.schedule.at(timesteps))
             for index in range(len(words)):
                 cond = embeddings[index : index + 1].expand(len(x), -1, -1)
                 off = prior.predict_eps(x_t, timesteps, cond) - noise

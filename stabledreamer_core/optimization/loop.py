@@ -80,7 +80,7 @@ def optimize(
         state.set_learning_rates(stage)
 
         # 1. Views: new ones, or those whose target is still in use.
-        target = state.target or draw_target(stage, prior.alphas_cumprod, step, seeds, name)
+        target = state.target or draw_target(stage, prior.schedule, step, seeds, name)
 
         # 2. Render.
         gaussians = activate(params)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
 
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.priors.layout import read_json, weight_files
@@ -20,7 +19,6 @@ DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
-MIN_ABAR = 2.0**-24  # float32 still tells x0_hat from the noise there
 
 
 def choose_dtype(setting: str, variant: str | None, device: torch.device) -> torch.dtype:
@@ -108,37 +106,3 @@ def _check_size(folder: Path, component: str, variant: str | None, asked: int) -
             f"this prior is damaged: {folder / component}/config.json describes a network of"
             f" {asked} numbers, and its weights are {held}"
         )
-
-
-def read_alphas_cumprod(scheduler_config: dict[str, Any]) -> Tensor:
-    """Read alphas_cumprod [T], float32 in (0, 1), of a diffusers scheduler's configuration.
-
-    A schedule whose last level is pure noise (zero terminal SNR, Lin et al. 2023, "Common diffusion
-    noise schedules and sample steps are flawed") ends at `MIN_ABAR` instead, as in diffusers'
-    Euler sampler, so that x0_hat has no division by zero.
-
-    Raises:
-        UserError: it describes no schedule, or ends in pure noise and predicts eps.
-    """
-    with quiet():
-        from diffusers import DDPMScheduler
-
-        try:
-            abar = DDPMScheduler.from_config(scheduler_config).alphas_cumprod.float()
-        except Exception as error:
-            raise UserError(
-                f"this prior is damaged: its scheduler cannot be made ({first_line(error)})"
-            ) from error
-    levels = abar.isfinite() & (abar >= 0.0) & (abar < 1.0)
-    if abar.ndim != 1 or len(abar) < 2 or not levels.all():
-        raise UserError(
-            "this prior is damaged: its scheduler's alphas_cumprod is no noise schedule"
-        )
-    if abar.min() == 0.0 and scheduler_config.get("prediction_type", "epsilon") == "epsilon":
-        raise UserError(
-            "this prior's noise schedule ends in pure noise (alphas_cumprod 0: zero terminal SNR),"
-            " where a prediction of the noise (prediction_type epsilon) tells nothing of the image;"
-            " its scheduler_config.json must say prediction_type v_prediction or sample, or"
-            " rescale_betas_zero_snr false"
-        )
-    return torch.where(abar == 0.0, MIN_ABAR, abar)

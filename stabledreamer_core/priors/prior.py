@@ -15,11 +15,10 @@ from stabledreamer_core.priors.models import (
     as_damaged_network,
     choose_dtype,
     load_network,
-    read_alphas_cumprod,
     vae_dtype,
 )
 from stabledreamer_core.priors.openvino_unet import check_openvino, load_openvino_unet
-from stabledreamer_core.priors.prediction import PREDICTION_TYPES, to_eps
+from stabledreamer_core.priors.schedule import read_schedule, to_eps
 from stabledreamer_core.priors.source import find_folder
 
 # A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
@@ -77,7 +76,7 @@ class Prior:
         space: "pixel" (it denoises images in [-1, 1]) or "latent" (a VAE's latents).
         resolution: side of its images in pixels.
         sample_shape: (C, H, W) of what it denoises.
-        alphas_cumprod: [T] float32 on `device`.
+        schedule: its noise levels, float32 (float64 beside networks in float64) on `device`.
         dtype, device: what its networks run in and on.
     """
 
@@ -108,13 +107,9 @@ class Prior:
                 " a pipeline's first stage, which starts from noise alone, can be a prior"
             )
         scheduler = read_json(folder / "scheduler/scheduler_config.json")
-        self.alphas_cumprod = read_alphas_cumprod(scheduler).to(device)
-        self._prediction_type = scheduler.get("prediction_type", "epsilon")
-        if self._prediction_type not in PREDICTION_TYPES:
-            raise UserError(
-                f"{folder / 'scheduler/scheduler_config.json'}: prediction_type"
-                f" {self._prediction_type!r} is not one of {', '.join(PREDICTION_TYPES)}"
-            )
+        precise = torch.promote_types(dtype, torch.float32)
+        schedule, self._prediction_type = read_schedule(scheduler, 0, precise)
+        self.schedule = schedule.to(device)
         self._networks: dict[str, Any] = {}
         self._embeddings: dict[str, Tensor] = {}
         self._hash: str | None = None
@@ -162,6 +157,7 @@ class Prior:
         A batch that does not fit into a GPU's memory is split into smaller chunks from then on.
         """
         unet, prediction = self._network("unet"), torch.empty_like(x_t)
+        told = self.schedule.timesteps[timesteps]
 
         def ask(size: int) -> None:
             for start in range(0, len(x_t), size):
@@ -169,7 +165,7 @@ class Prior:
                 with torch.inference_mode(), as_damaged_network(self.folder, "unet"):
                     output = unet(
                         x_t[rows].to(self.dtype, memory_format=torch.channels_last),
-                        timesteps[rows],
+                        told[rows],
                         encoder_hidden_states=embeddings[rows].to(self.dtype),
                         return_dict=False,
                     )[0]
@@ -180,8 +176,7 @@ class Prior:
         _, fitting = halve_on_oom(ask, whole, "samples of the prior")
         if fitting < whole:
             self.chunk = fitting
-        abar = self.alphas_cumprod[timesteps]
-        return to_eps(prediction, x_t, abar, self._prediction_type)
+        return to_eps(prediction, x_t, *self.schedule.at(timesteps), self._prediction_type)
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode images [B, 3, H, W] in [0, 1] to what the prior denoises, in their dtype.
@@ -219,7 +214,7 @@ class Prior:
                 self.folder,
                 self.variant,
                 self.hash,
-                len(self.alphas_cumprod),
+                len(self.schedule),
                 self._openvino_dtype,
             )
         else:

@@ -15,8 +15,10 @@ from stabledreamer_core.distillation.loss import (
     limit_x0,
     one_step_denoised,
 )
+from stabledreamer_core.priors.schedule import ddpm_schedule
 
 ABAR = torch.tensor([0.999, 0.5, 0.01], dtype=torch.float64)
+SCHEDULE, ALL = ddpm_schedule(ABAR, torch.float64), torch.arange(3)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -26,12 +28,12 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def test_denoising_with_the_true_noise_gives_the_image_back() -> None:
     x, noise = random(3, 3, 8, 8), random(3, 3, 8, 8, seed=1)
-    back = one_step_denoised(add_noise(x, noise, ABAR), noise, ABAR)
+    back = one_step_denoised(add_noise(x, noise, *SCHEDULE.at(ALL)), noise, *SCHEDULE.at(ALL))
     torch.testing.assert_close(back, x, rtol=1e-10, atol=1e-10)
 
 
 def test_noised_images_keep_unit_variance() -> None:
-    x_t = add_noise(random(3, 4096), random(3, 4096, seed=1), ABAR)
+    x_t = add_noise(random(3, 4096), random(3, 4096, seed=1), *SCHEDULE.at(ALL))
     torch.testing.assert_close(x_t.var(1), torch.ones(3).double(), rtol=0.08, atol=0.0)
 
 
@@ -39,8 +41,9 @@ def test_noised_images_keep_unit_variance() -> None:
 def test_gradient_of_the_loss_is_the_sds_gradient(weighting: str) -> None:
     x = random(3, 3, 8, 8).requires_grad_()
     noise, eps_hat = random(3, 3, 8, 8, seed=1), random(3, 3, 8, 8, seed=2)
-    x0_hat = one_step_denoised(add_noise(x, noise, ABAR), eps_hat, ABAR)
-    l2_loss(x, x0_hat, l2_weight(weighting, ABAR)).sum().backward()
+    x_t = add_noise(x, noise, *SCHEDULE.at(ALL))
+    x0_hat = one_step_denoised(x_t, eps_hat, *SCHEDULE.at(ALL))
+    l2_loss(x, x0_hat, l2_weight(weighting, SCHEDULE, ALL)).sum().backward()
 
     w = {
         "sds": 1 - ABAR,
@@ -67,7 +70,7 @@ def test_guidance_mixes_the_two_predictions() -> None:
 
 
 def test_outside_the_interval_no_unconditional_call_is_made() -> None:
-    scales = guidance_scales(torch.tensor([0, 199, 200, 500, 800, 900]), 1000, 7.0, (0.2, 0.8))
+    scales = guidance_scales(torch.tensor([0, 199, 200, 500, 800, 900]) / 1000.0, 7.0, (0.2, 0.8))
     torch.testing.assert_close(scales.float(), torch.tensor([1.0, 1.0, 7.0, 7.0, 7.0, 1.0]))
     cond, uncond = torch.ones(6, 5, 4), torch.zeros(1, 5, 4)
     calls = []

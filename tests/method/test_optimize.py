@@ -15,6 +15,7 @@ from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.optimization.observe import Observation
 from stabledreamer_core.optimization.stage import run_stages
 from stabledreamer_core.optimization.state import TrainState
+from stabledreamer_core.priors.schedule import ddpm_schedule
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import KEYS, Splats, init_ball
 from stabledreamer_core.seeds import generator
@@ -38,7 +39,7 @@ def known_prior(color: tuple[float, float, float]) -> Any:
         return (x_t - abar.sqrt() * clean) / (1 - abar).sqrt()
 
     return SimpleNamespace(
-        alphas_cumprod=alphas_cumprod,
+        schedule=ddpm_schedule(alphas_cumprod),
         encode=lambda images: 2 * images - 1,
         predict_eps=predict_eps,
     )

@@ -14,6 +14,7 @@ from stabledreamer_core.metrics.view_classifier import (
     true_words,
 )
 from stabledreamer_core.priors import load_prior
+from stabledreamer_core.priors.schedule import ddpm_schedule
 
 EIGHT = torch.arange(8) * 45.0
 
@@ -25,7 +26,7 @@ class Blobs:
     mean: for equal deviations that is Bayes' rule.
     """
 
-    alphas_cumprod = torch.linspace(0.999, 0.001, 1000)
+    schedule = ddpm_schedule(torch.linspace(0.999, 0.001, 1000))
 
     def __init__(self, spread=0.1):
         self.means = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -41,10 +42,10 @@ class Blobs:
     def predict_eps(self, x_t, timesteps, embeddings):
         self.seen.append((x_t, timesteps))
         mean = self.means[embeddings[:, 0, 0].long()]
-        abar = self.alphas_cumprod[timesteps][:, None, None, None]
-        pull = abar.sqrt() * self.spread**2 / (abar * self.spread**2 + 1 - abar)
-        x0 = mean + pull * (x_t - abar.sqrt() * mean)
-        return (x_t - abar.sqrt() * x0) / (1 - abar).sqrt()
+        alpha, sigma = (part[:, None, None, None] for part in self.schedule.at(timesteps))
+        pull = alpha * self.spread**2 / (alpha**2 * self.spread**2 + sigma**2)
+        x0 = mean + pull * (x_t - alpha * mean)
+        return (x_t - alpha * x0) / sigma
 
 
 def ask(prior, images, levels=(0.5, 0.7, 0.9), noises=1, vocabulary="eight", seed=0):

@@ -24,6 +24,7 @@ from stabledreamer_core.optimization.observe import Observation
 from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.priors import load_prior
+from stabledreamer_core.priors.schedule import ddpm_schedule
 from stabledreamer_core.seeds import generator
 
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ def certain_prior(seen: list[Tensor]) -> Any:
         return (x_t - abar.sqrt() * disc()) / (1 - abar).sqrt()
 
     return SimpleNamespace(
-        alphas_cumprod=alphas_cumprod,
+        schedule=ddpm_schedule(alphas_cumprod),
         space="pixel",
         embed=lambda prompts: torch.zeros(len(prompts), 4, 8),
         encode=lambda images: 2 * images - 1,
@@ -246,8 +247,8 @@ def test_a_finished_scene_is_asked_about_at_each_level() -> None:
         truth = torch.from_numpy(as_image(disc())).movedim(-1, 0).expand(4, 3, SIZE, SIZE)
         torch.testing.assert_close(shown["one step"], truth, atol=1e-5, rtol=0.0)
     near, far = (sum(view.loss for view in views) for _, views in looks)
-    abar = prior.alphas_cumprod[[200, 800]]
-    factor = (abar.sqrt() * (1 - abar).sqrt()).tolist()  # the sds weight: the images are the same
+    alpha, sigma = prior.schedule.at(torch.tensor([200, 800]))
+    factor = (alpha * sigma).tolist()  # the sds weight: the images are the same
     assert near / far == pytest.approx(factor[0] / factor[1], rel=1e-4)
 
 

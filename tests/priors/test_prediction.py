@@ -1,4 +1,4 @@
-"""Conversions to eps, against the process they invert and against diffusers."""
+"""One-step denoising of v-predicting priors and of pure noise, against diffusers."""
 
 import json
 import shutil
@@ -11,27 +11,10 @@ from diffusers import DDIMScheduler
 from stabledreamer_core.distillation.loss import WEIGHTINGS, l2_weight, one_step_denoised
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors import load_prior
-from stabledreamer_core.priors.prediction import to_eps
-
-ABAR = torch.tensor([0.9999, 0.7, 0.3, 0.001], dtype=torch.float64)
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_a_perfect_prediction_gives_the_noise_that_was_added(prediction_type: str) -> None:
-    x0, noise = random(4, 3, 5, 5, seed=0), random(4, 3, 5, 5, seed=1)
-    abar = ABAR.reshape(-1, 1, 1, 1)
-    x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-    perfect = {
-        "epsilon": noise,
-        "v_prediction": abar.sqrt() * noise - (1 - abar).sqrt() * x0,
-        "sample": x0,
-    }[prediction_type]
-    eps = to_eps(perfect, x_t, ABAR, prediction_type)
-    torch.testing.assert_close(eps, noise, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("t", [3, 500, 990])
@@ -40,7 +23,7 @@ def test_a_v_predicting_pipeline_denoises_as_diffusers_does(tiny_sd_v: Path, t: 
     embeddings = prior.embed(["a red bear"])
     x_t = random(1, *prior.sample_shape, seed=t)
     eps = prior.predict_eps(x_t, torch.tensor([t]), embeddings)
-    x0_hat = one_step_denoised(x_t, eps, prior.alphas_cumprod[[t]])
+    x0_hat = one_step_denoised(x_t, eps, *prior.schedule.at(torch.tensor([t])))
 
     scheduler = DDIMScheduler.from_pretrained(tiny_sd_v / "scheduler", clip_sample=False)
     assert scheduler.config["prediction_type"] == "v_prediction"
@@ -70,7 +53,7 @@ def test_pure_noise_is_denoised_as_diffusers_does(tiny_sd_v: Path, tmp_path: Pat
     embeddings = prior.embed(["a red bear"])
     x_t = random(1, *prior.sample_shape, seed=t)
     eps = prior.predict_eps(x_t, torch.tensor([t]), embeddings)
-    x0_hat = one_step_denoised(x_t, eps, prior.alphas_cumprod[[t]])
+    x0_hat = one_step_denoised(x_t, eps, *prior.schedule.at(torch.tensor([t])))
 
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", clip_sample=False)
     scheduler.set_timesteps(1000)
@@ -84,8 +67,9 @@ def test_no_weight_of_a_schedule_that_ends_in_pure_noise_is_infinite(
     tiny_sd_v: Path, tmp_path: Path, weighting: str
 ) -> None:
     prior = load_prior(str(zero_terminal_snr(tiny_sd_v, tmp_path / "prior")))
-    assert l2_weight(weighting, prior.alphas_cumprod).isfinite().all()
-    assert (prior.alphas_cumprod > 0).all() and (prior.alphas_cumprod.diff() < 0).all()
+    alphas = prior.schedule.alphas
+    assert l2_weight(weighting, prior.schedule, torch.arange(len(alphas))).isfinite().all()
+    assert (alphas > 0).all() and (alphas.diff() < 0).all()
 
 
 def test_a_prior_of_eps_cannot_denoise_pure_noise(tiny_sd: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_one_step_is_the_one_step_denoised_image(tiny_if: Path) -> None:
     timesteps = torch.tensor([3, 250, 900])
     x_t = torch.randn(3, *prior.sample_shape, dtype=torch.float64)
     eps_hat = guided_eps(prior.predict_eps, x_t, timesteps, cond, uncond, 7.0)
-    truth = one_step_denoised(x_t, eps_hat, prior.alphas_cumprod[timesteps])
+    truth = one_step_denoised(x_t, eps_hat, *prior.schedule.at(timesteps))
     torch.testing.assert_close(multi_step(prior, x_t, timesteps, cond, uncond, 7.0, 1), truth)
 
 
@@ -142,6 +142,6 @@ def test_multi_step_rescales_guidance_as_diffusers_does(
         "stage2.guidance_scale=7.5", f"stage2.guidance_rescale={rescale}",
         f"stage2.target_steps={steps}",
     ]).stage2  # fmt: skip
-    x, zero = x_t / prior.alphas_cumprod[t].sqrt().double(), torch.zeros_like(x_t)
+    x, zero = x_t / prior.schedule.alphas[t], torch.zeros_like(x_t)
     target = denoise(stage, prior, Question(x, zero, t, cond, uncond))
     assert (target - truth).norm() < 1e-6 * truth.norm()
