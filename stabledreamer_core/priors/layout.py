@@ -6,7 +6,6 @@ run code when they are opened, are never read.
 """
 
 import json
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,48 +14,11 @@ from safetensors import safe_open
 
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import read_whole
+from stabledreamer_core.priors.families import DISTILLED, FAMILIES, Family
 
 MAX_BYTES = 128 * 2**20  # of a JSON file; the largest tokenizers have 30 MB
-# Component -> the file that describes it.
-CONFIGS = {
-    "tokenizer": "tokenizer_config.json",
-    "text_encoder": "config.json",
-    "unet": "config.json",
-    "vae": "config.json",
-    "scheduler": "scheduler_config.json",
-}
-# Component -> stem of its weights' file.
-WEIGHTS = {
-    "text_encoder": "model",
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-}
-
-# Component -> the classes that it can be of.
-CLASSES = {
-    "tokenizer": ("T5Tokenizer", "T5TokenizerFast", "CLIPTokenizer", "CLIPTokenizerFast"),
-    "text_encoder": ("T5EncoderModel", "CLIPTextModel"),
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL",),
-}
 MAX_NUMBER = 1_000_000  # in a description
 MAX_LAYERS = 200
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family of pipelines: the space it denoises in and the components it needs."""
-
-    space: str  # "pixel" or "latent"
-    components: tuple[str, ...]
-
-
-FAMILIES = {
-    "IFPipeline": Family("pixel", ("tokenizer", "text_encoder", "unet", "scheduler")),
-    "StableDiffusionPipeline": Family(
-        "latent", ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
-    ),
-}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -85,12 +47,37 @@ def read_family(folder: Path) -> tuple[str, Family]:
         UserError: no or an unreadable `model_index.json`, or a class we cannot use.
     """
     index = folder / "model_index.json"
-    name = read_json(index).get("_class_name")
-    if not isinstance(name, str) or name not in FAMILIES:
+    content = read_json(index)
+    name = content.get("_class_name")
+    family = FAMILIES.get(name) if isinstance(name, str) else None
+    if name in DISTILLED or (family and family.distilled and content.get(family.distilled)):
         raise UserError(
-            f"{index} names the class {name!r}; a prior is one of {', '.join(FAMILIES)}"
+            f"{index} is a distilled {name}: its guidance is baked in, and score distillation needs"
+            " the prediction without a prompt; take the base model that it was distilled from"
         )
-    return name, FAMILIES[name]
+    if family is None:
+        raise UserError(
+            f"{index} names the class {str(name)[:80]!r}; a prior is one of {', '.join(FAMILIES)}"
+            " (docs/extending.md, A family, says how to add one)"
+        )
+    return str(name), family
+
+
+def is_text(part: str) -> bool:
+    """Whether a component embeds prompts."""
+    return part.startswith(("tokenizer", "text_encoder"))
+
+
+def has_weights(part: str) -> bool:
+    """Whether a component has weights."""
+    return part != "scheduler" and not part.startswith("tokenizer")
+
+
+def _config_of(part: str) -> str:
+    """Return the name of the file that describes a component."""
+    if part.startswith("tokenizer"):
+        return "tokenizer_config.json"
+    return "scheduler_config.json" if part == "scheduler" else "config.json"
 
 
 def check_settings(folder: Path) -> None:
@@ -103,17 +90,17 @@ def check_settings(folder: Path) -> None:
     """
     name, family = read_family(folder)
     index = read_json(folder / "model_index.json")
-    for part in ("tokenizer", "text_encoder"):
-        if index.get(part) not in [["transformers", known] for known in CLASSES[part]]:
+    for part in filter(is_text, family.components):
+        if index.get(part) not in [["transformers", known] for known in family.components[part]]:
             raise UserError(
                 f"{folder / 'model_index.json'}: {name} has no {part} {str(index.get(part))[:80]}"
             )
-    for part in family.components:
-        path = folder / part / CONFIGS[part]
+    for part, classes in family.components.items():
+        path = folder / part / _config_of(part)
         settings = read_json(path)
-        if part in ("unet", "vae") and settings.get("_class_name") not in CLASSES[part]:
-            raise UserError(f"{path}: _class_name is not {' or '.join(CLASSES[part])}")
-        if part != "tokenizer":
+        if part in (family.denoiser, "vae") and settings.get("_class_name") not in classes:
+            raise UserError(f"{path}: _class_name is not {' or '.join(classes)}")
+        if not part.startswith("tokenizer"):
             _check_numbers(path, settings)
 
 
@@ -133,7 +120,8 @@ def weight_files(folder: Path, component: str, variant: str | None) -> list[str]
 
     One file, or the shards that an index names; they may be missing.
     """
-    stem, infix = WEIGHTS[component], f".{variant}" if variant else ""
+    stem = "model" if is_text(component) else "diffusion_pytorch_model"
+    infix = f".{variant}" if variant else ""
     index = f"{component}/{stem}.safetensors.index{infix}.json"
     if (folder / index).exists() and not (
         folder / component / f"{stem}{infix}.safetensors"
@@ -154,8 +142,8 @@ def needed_files(folder: Path, variant: str | None) -> list[str]:
     _, family = read_family(folder)
     names = ["model_index.json"]
     for component in family.components:
-        names.append(f"{component}/{CONFIGS[component]}")
-        if component in WEIGHTS:
+        names.append(f"{component}/{_config_of(component)}")
+        if has_weights(component):
             names += weight_files(folder, component, variant)
     return names
 
@@ -180,7 +168,10 @@ def check_folder(folder: Path, variant: str | None) -> None:
     Raises:
         UserError: names the first file that is missing, cut short or pickled.
     """
-    _check_tokenizer(folder / "tokenizer")
+    _, family = read_family(folder)
+    for part in family.components:
+        if part.startswith("tokenizer"):
+            _check_tokenizer(folder / part)
     check_settings(folder)
     for name in needed_files(folder, variant):
         if name.endswith(".json"):

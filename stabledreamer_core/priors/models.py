@@ -49,6 +49,7 @@ def load_network(
     variant: str | None,
     dtype: torch.dtype,
     device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> Any:
     """Load the network in `folder`/`component`, a diffusers model.
 
@@ -80,7 +81,7 @@ def load_network(
                 f"this prior is damaged: cannot load {folder / component} ({first_line(error)})"
             ) from error
         network.requires_grad_(False).eval()
-        return network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        return network.to(device=device, dtype=dtype, memory_format=memory_format)
 
 
 @contextmanager

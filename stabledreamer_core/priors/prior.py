@@ -1,4 +1,4 @@
-"""A diffusion prior: one interface to IF, Stable Diffusion and the Toybox priors."""
+"""A diffusion prior: one interface to all families, the Toybox priors among them."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +65,9 @@ def load_prior(
     chosen = choose_dtype(dtype, variant, device)
     if engine == "torch":
         return Prior(folder, variant, device, chosen, chunk, cache_dir)
+    name, family = read_family(folder)
+    if not family.openvino:
+        raise UserError(f"engine openvino does not run a {name}: set engine to torch")
     check_openvino(device, chosen)
     return Prior(folder, variant, device, torch.float32, chunk, cache_dir, openvino_dtype=chosen)
 
@@ -91,25 +94,32 @@ class Prior:
         openvino_dtype: torch.dtype | None = None,
     ):
         _, family = read_family(folder)
+        self._family = family
         self.folder, self.variant, self.device, self.dtype = folder, variant, device, dtype
         self.chunk, self.cache_dir, self.space = chunk, cache_dir, family.space
         self._openvino_dtype = openvino_dtype
-        unet = read_json(folder / "unet/config.json")
-        self.sample_shape = _sample_shape(unet)
-        self.resolution = self.sample_shape[1]
+        denoiser, scale = read_json(folder / family.denoiser / "config.json"), 1
         if self.space == "latent":
             scale, *latents = _latent_scale(folder / "vae/config.json")
-            self.resolution *= scale
-            self._scaling_factor, self._shift_factor = latents
-        elif self.sample_shape[0] != 3:
+            scale *= family.patch
+            self._scaling_factor, self._shift_factor = latents if family.scaled else (1.0, 0.0)
+        pixels = read_json(folder / "model_index.json").get("default_sample_size") or family.pixels
+        if denoiser.get("sample_size") is None and isinstance(pixels, int) and pixels:
+            denoiser["sample_size"] = pixels // scale
+        self.sample_shape = _sample_shape(denoiser, family.denoiser)
+        self.resolution = self.sample_shape[1] * scale
+        if self.space == "pixel" and self.sample_shape[0] != 3:
             raise UserError(
-                f"{folder / 'unet/config.json'}: in_channels is {self.sample_shape[0]}, not 3; only"
-                " a pipeline's first stage, which starts from noise alone, can be a prior"
+                f"{folder / family.denoiser / 'config.json'}: in_channels is"
+                f" {self.sample_shape[0]}, not 3; only a pipeline's first stage, which starts from"
+                " noise alone, can be a prior"
             )
         scheduler = read_json(folder / "scheduler/scheduler_config.json")
         precise = torch.promote_types(dtype, torch.float32)
-        schedule, self._prediction_type = read_schedule(scheduler, 0, precise)
+        tokens = (self.sample_shape[1] // _patch_size(denoiser)) ** 2
+        schedule, predicted = read_schedule(scheduler, tokens, precise, family.noise_scale)
         self.schedule = schedule.to(device)
+        self._prediction_type = family.prediction_type or predicted
         self._networks: dict[str, Any] = {}
         self._embeddings: dict[str, Tensor] = {}
         self._hash: str | None = None
@@ -156,19 +166,20 @@ class Prior:
 
         A batch that does not fit into a GPU's memory is split into smaller chunks from then on.
         """
-        unet, prediction = self._network("unet"), torch.empty_like(x_t)
+        family, prediction = self._family, torch.empty_like(x_t)
+        network, layout = self._network(family.denoiser), _memory_format(family.denoiser)
         told = self.schedule.timesteps[timesteps]
 
         def ask(size: int) -> None:
             for start in range(0, len(x_t), size):
                 rows = slice(start, start + size)
-                with torch.inference_mode(), as_damaged_network(self.folder, "unet"):
-                    output = unet(
-                        x_t[rows].to(self.dtype, memory_format=torch.channels_last),
+                with torch.inference_mode(), as_damaged_network(self.folder, family.denoiser):
+                    output = family.call(
+                        network,
+                        x_t[rows].to(self.dtype, memory_format=layout),
                         told[rows],
-                        encoder_hidden_states=embeddings[rows].to(self.dtype),
-                        return_dict=False,
-                    )[0]
+                        embeddings[rows].to(self.dtype),
+                    )
                 # Copied out of inference mode, the result may take part in a loss.
                 prediction[rows] = output[:, : x_t.shape[1]].to(x_t.dtype)
 
@@ -189,15 +200,15 @@ class Prior:
         vae = self._network("vae")
         pixels = (2 * images - 1).to(vae.dtype, memory_format=torch.channels_last)
         with as_damaged_network(self.folder, "vae"):
-            mean = vae.encode(pixels).latent_dist.mean.to(images.dtype)
-        return (mean - self._shift_factor) * self._scaling_factor
+            latents = self._family.encode(vae, pixels).to(images.dtype)
+        return (latents - self._shift_factor) * self._scaling_factor
 
     def decode(self, x: Tensor) -> Tensor:
         """Decode to images [B, 3, H, W], clamped to [0, 1]: the inverse of `encode`."""
         if self.space == "latent":
             vae = self._network("vae")
             latents = (x / self._scaling_factor + self._shift_factor).to(vae.dtype)
-            x = vae.decode(latents, return_dict=False)[0].to(x.dtype)
+            x = self._family.decode(vae, latents).to(x.dtype)
         return ((x + 1) / 2).clamp(0, 1)
 
     def release(self) -> None:
@@ -218,9 +229,10 @@ class Prior:
                 self._openvino_dtype,
             )
         else:
-            dtype = self.dtype if component == "unet" else vae_dtype(self.dtype)
+            dtype = vae_dtype(self.dtype) if component == "vae" else self.dtype
             self._networks[component] = load_network(
-                self.folder, component, self.variant, dtype, self.device
+                *(self.folder, component, self.variant, dtype, self.device),
+                memory_format=_memory_format(component),
             )
         return self._networks[component]
 
@@ -240,19 +252,32 @@ class Prior:
         return True
 
 
-def _sample_shape(unet: dict[str, Any]) -> tuple[int, int, int]:
-    """(C, H, W) that a UNet's configuration asks for."""
-    size = unet.get("sample_size")
-    shape = (unet.get("in_channels"), *(size if isinstance(size, list) else (size, size)))
+def _memory_format(component: str) -> torch.memory_format:
+    """UNets and VAEs are convolutions, which want channels last; transformers are not."""
+    return torch.contiguous_format if component == "transformer" else torch.channels_last
+
+
+def _patch_size(denoiser: dict[str, Any]) -> int:
+    size = denoiser.get("patch_size") or 1
+    if not isinstance(size, int) or not 0 < size <= MAX_PIXELS:
+        raise UserError(f"this prior is damaged: its denoiser's patch_size is {str(size)[:40]}")
+    return size
+
+
+def _sample_shape(denoiser: dict[str, Any], name: str) -> tuple[int, int, int]:
+    """(C, H, W) that a denoiser's configuration asks for."""
+    size = denoiser.get("sample_size")
+    shape = (denoiser.get("in_channels"), *(size if isinstance(size, list) else (size, size)))
     if len(shape) != 3 or not all(type(n) is int and 0 < n <= MAX_PIXELS for n in shape):
-        raise UserError(f"this prior is damaged: its UNet's samples are of shape {shape}"[:300])
+        raise UserError(f"this prior is damaged: its {name}'s samples are of shape {shape}"[:300])
     return shape
 
 
 def _latent_scale(path: Path) -> tuple[int, float, float]:
     """Pixels a latent, and the latents' scale and shift, of a VAE's configuration."""
     vae = read_json(path)
-    levels, scaling = vae.get("block_out_channels"), vae.get("scaling_factor") or 0.18215
+    levels = vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
+    scaling = vae.get("scaling_factor") or 0.18215
     shift = vae.get("shift_factor") or 0.0
     if not isinstance(levels, list) or not 0 < len(levels) <= 8:
         raise UserError(f"this prior is damaged: {path} has no block_out_channels")

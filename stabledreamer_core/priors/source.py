@@ -11,7 +11,6 @@ from typing import Any
 
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.priors.layout import (
-    WEIGHTS,
     check_folder,
     needed_files,
     read_family,
@@ -156,8 +155,9 @@ def _download(source: str, commit: str, variant: str | None) -> Path:
 
     _, family = read_family(fetch(["model_index.json"]))
     descriptions = [f"{component}/*.json" for component in family.components]
-    folder = fetch([*descriptions, "model_index.json", "tokenizer/*"])
-    weights = [name for name in needed_files(folder, variant) if name.split("/")[0] in WEIGHTS]
+    folder = fetch([*descriptions, "model_index.json", "tokenizer*/*"])
+    names = needed_files(folder, variant)
+    weights = [name for name in names if name.endswith(".safetensors")]
     return fetch(weights)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.priors.layout import read_family, read_json
+from stabledreamer_core.priors.layout import is_text, read_family, read_json
 from stabledreamer_core.priors.quiet import quiet
 
 
@@ -34,17 +34,13 @@ def encode_prompts(
     Prompts are encoded one at a time, so that an embedding does not depend on the others. A prompt
     longer than the encoder reads is cut, with a warning.
     """
+    _, family = read_family(folder)
     pipeline = _text_pipeline(folder, variant, dtype, device)
     embeddings = {}
     for prompt in prompts:
         try:
             with quiet(), torch.no_grad():
-                encoded, _ = pipeline.encode_prompt(
-                    prompt=[prompt],
-                    device=device,
-                    num_images_per_prompt=1,
-                    do_classifier_free_guidance=False,
-                )
+                encoded = family.embed(pipeline, prompt, device)
                 tokens = len(pipeline.tokenizer(prompt).input_ids)
         except torch.OutOfMemoryError:
             raise
@@ -53,13 +49,14 @@ def encode_prompts(
                 f"this prior is damaged: the tokenizer and text encoder in {folder} do not fit"
                 f" together ({type(error).__name__}: {first_line(error)})"
             ) from error
-        if tokens > encoded.shape[1]:
+        read = family.max_tokens or len(encoded)
+        if tokens > read:
             warnings.warn(
                 f"the prompt has {tokens} tokens and its end is not read: the text encoder of"
-                f" {folder.name} takes {encoded.shape[1]} ({prompt[:60]!r}...)",
+                f" {folder.name} takes {read} ({prompt[:60]!r}...)",
                 stacklevel=2,
             )
-        embeddings[prompt] = encoded[0].to("cpu", copy=True)
+        embeddings[prompt] = encoded.to("cpu", copy=True)
     encoder = weakref.ref(pipeline.text_encoder)
     del pipeline
     if encoder() is not None:  # a reference cycle holds it; collecting takes a second
@@ -71,7 +68,7 @@ def encode_prompts(
 def _text_pipeline(
     folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
 ) -> Any:
-    """Load the pipeline with its tokenizer and text encoder alone.
+    """Load the pipeline with its tokenizers and text encoders alone.
 
     Raises:
         UserError: the files do not fit together.
@@ -82,7 +79,7 @@ def _text_pipeline(
         name, _ = read_family(folder)
         index = read_json(folder / "model_index.json")
         parts = [part for part, value in index.items() if isinstance(value, list)]
-        left_out = {part: None for part in parts if part not in ("tokenizer", "text_encoder")}
+        left_out = {part: None for part in parts if not is_text(part)}
         try:
             pipeline = getattr(diffusers, name).from_pretrained(
                 folder,
