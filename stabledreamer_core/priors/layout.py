@@ -109,6 +109,8 @@ def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
         numbers = value if isinstance(value, list) else [value]
         most = MAX_LAYERS if "layers" in key or "blocks" in key else MAX_NUMBER
         for number in numbers:
+            if key == "lambda_min_clipped":  # minus infinity, in DPM solvers' descriptions
+                continue
             if isinstance(number, int | float) and not -most <= number <= most:
                 raise UserError(f"{path}: {key} is {str(number)[:40]}, and at most {most} is read")
         if len(numbers) > MAX_LAYERS and key != "trained_betas":
@@ -155,7 +157,7 @@ def component_files(folder: Path) -> list[str]:
         UserError: as `read_family`.
     """
     _, family = read_family(folder)
-    endings = {".json", ".txt", ".model", ".safetensors"}
+    endings = {".json", ".txt", ".model", ".jinja", ".safetensors"}
     paths = [path for part in family.components for path in (folder / part).glob("*")]
     files = [path for path in paths if path.suffix in endings and path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in files]

@@ -9,6 +9,7 @@ from torch import Tensor
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.memory import halve_on_oom
 from stabledreamer_core.priors import text
+from stabledreamer_core.priors.families import Family
 from stabledreamer_core.priors.identity import check_manifest, folder_hash
 from stabledreamer_core.priors.layout import read_family, read_json
 from stabledreamer_core.priors.models import (
@@ -103,7 +104,8 @@ class Prior:
             scale, *latents = _latent_scale(folder / "vae/config.json")
             scale *= family.patch
             self._scaling_factor, self._shift_factor = latents if family.scaled else (1.0, 0.0)
-        pixels = read_json(folder / "model_index.json").get("default_sample_size") or family.pixels
+        index = read_json(folder / "model_index.json")
+        pixels = index.get("default_sample_size") or family.pixels
         if denoiser.get("sample_size") is None and isinstance(pixels, int) and pixels:
             denoiser["sample_size"] = pixels // scale
         self.sample_shape = _sample_shape(denoiser, family.denoiser)
@@ -117,7 +119,7 @@ class Prior:
         scheduler = read_json(folder / "scheduler/scheduler_config.json")
         precise = torch.promote_types(dtype, torch.float32)
         tokens = (self.sample_shape[1] // _patch_size(denoiser)) ** 2
-        schedule, predicted = read_schedule(scheduler, tokens, precise, family.noise_scale)
+        schedule, predicted = read_schedule(scheduler, tokens, precise, _noise_scale(index, family))
         self.schedule = schedule.to(device)
         self._prediction_type = family.prediction_type or predicted
         self._networks: dict[str, Any] = {}
@@ -262,6 +264,13 @@ def _patch_size(denoiser: dict[str, Any]) -> int:
     if not isinstance(size, int) or not 0 < size <= MAX_PIXELS:
         raise UserError(f"this prior is damaged: its denoiser's patch_size is {str(size)[:40]}")
     return size
+
+
+def _noise_scale(index: dict[str, Any], family: Family) -> float:
+    scale = index.get("noise_scale", family.noise_scale)
+    if not isinstance(scale, int | float) or not 0.1 <= scale <= 10.0:
+        raise UserError(f"this prior is damaged: model_index.json: noise_scale {str(scale)[:40]}")
+    return float(scale)
 
 
 def _sample_shape(denoiser: dict[str, Any], name: str) -> tuple[int, int, int]:

@@ -75,7 +75,8 @@ def flow_schedule(
         timesteps: [T] what the network is told; None: 1000 s.
         noise_scale: standard deviation of the noise at s = 1.
     """
-    alphas = (1.0 - s.double()).clamp(min=math.sqrt(MIN_ABAR))
+    s = s.to(dtype).double()  # so that alpha + sigma is 1 in dtype
+    alphas = (1.0 - s).clamp(min=math.sqrt(MIN_ABAR))
     sigmas = noise_scale * (1.0 - alphas)
     log_snr = 2.0 * (alphas / sigmas).log()  # [T] descending
     reference = _sd_log_snr()  # [L] descending
