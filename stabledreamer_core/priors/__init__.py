@@ -1,7 +1,7 @@
 """Priors: image diffusion models that tell a render how it should look.
 
 `load_prior` opens a diffusers pipeline, a local folder or a hub id, as a `Prior`; the bundled
-Toybox priors, DeepFloyd IF and Stable Diffusion all pass through the same code.
+Toybox priors and those of all families (families/) pass through the same code.
 """
 
 from stabledreamer_core.priors.identity import prior_hash, write_manifest
