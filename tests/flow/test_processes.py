@@ -58,7 +58,7 @@ def soon(happened, patience_s: float = 10.0) -> bool:
 
 def test_a_running_process_is_found_and_an_ended_one_is_not(launch):
     pid = launch(SLEEP)
-    assert ids() == [pid]
+    assert soon(lambda: ids() == [pid])  # for a moment after its start its environment is empty
     assert living()[0].info["cmdline"] == [sys.executable, "-c", SLEEP]
     processes.end(living, 5.0)
     assert ids() == []
