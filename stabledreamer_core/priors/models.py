@@ -74,14 +74,14 @@ def load_network(
                 local_files_only=True,
                 low_cpu_mem_usage=is_accelerate_available(),
             )
+            network.requires_grad_(False).eval()
+            return network.to(device=device, dtype=dtype, memory_format=memory_format)
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # a file that does not fit is met with many kinds
             raise UserError(
                 f"this prior is damaged: cannot load {folder / component} ({first_line(error)})"
             ) from error
-        network.requires_grad_(False).eval()
-        return network.to(device=device, dtype=dtype, memory_format=memory_format)
 
 
 @contextmanager

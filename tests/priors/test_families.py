@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stabledreamer_core.distillation.loss import (
@@ -206,3 +207,14 @@ def test_an_unknown_class_lists_the_families(tmp_path: Path) -> None:
 
 def test_every_family_has_its_proof() -> None:
     assert set(BUILDERS) == set(FAMILIES)
+
+
+def test_weights_that_lack_a_tensor_are_told(tmp_path: Path) -> None:
+    tiny.build_sd3().save_pretrained(tmp_path)
+    path = tmp_path / "transformer/diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    del tensors["proj_out.bias"]
+    save_file(tensors, path)
+    prior = load_prior(str(tmp_path))
+    with pytest.raises(UserError, match="damaged: cannot load"):
+        prior.predict_eps(torch.zeros(1, 4, 8, 8), torch.tensor([3]), prior.embed(["a bear"]))
