@@ -106,6 +106,7 @@ def test_what_was_measured_otherwise_is_measured_again(tmp_path: Path):
     assert len((tmp_path / "measured.jsonl").read_text().splitlines()) == 7
 
 
+@pytest.mark.slow  # 45 s; what it rests on, the keys, is tested above
 def test_the_command_runs_what_changed_alone(tmp_path: Path):
     search = {
         "seeds": [0],
