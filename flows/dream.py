@@ -41,7 +41,7 @@ def make(job: Job, told: bool = True) -> Record:
     settle_threads()
     with lock_asset(job.out, job.prompt, job.seed):
         # 1. run.json is there only while it is true.
-        run_record.remove(job.out)
+        ledger.reopen(job.out)
 
         # 2. Geometry, from the pixel-space prior.
         step("stage1", optimize)

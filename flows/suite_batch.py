@@ -19,7 +19,7 @@ from stabledreamer_core.files import sha256_of
 from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from stabledreamer_core.optimization.stage import run_stages
 from stabledreamer_core.settings.config import STAGES, StageName
-from tasks import ledger, run_record
+from tasks import ledger
 from tasks.asset_folder import lock_asset
 from tasks.checks import prepare
 from tasks.job import Job, Request
@@ -101,7 +101,7 @@ def _run(jobs: list[Job], name: StageName, work: Path) -> None:
             progress=progress,
         )
     for job, key, result in zip(jobs, keys, results, strict=True):
-        run_record.remove(job.out)  # it is there only while it is true
+        ledger.reopen(job.out)
         ledger.add(job.out, name, key, keep_stage(job, name, result))
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # other batches work there

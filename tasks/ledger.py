@@ -41,9 +41,13 @@ def find(out: Path, step: str, key: str) -> Manifest | None:
 
 def add(out: Path, step: str, key: str, manifest: Manifest) -> None:
     """Say that the step is done, while the folder's lock is held."""
-    entries = _entries(out) | {step: {"key": key, **manifest}}
-    with atomic_write(out / NAME) as temporary:
-        temporary.write_text(json.dumps(entries) + "\n", encoding="utf-8")
+    _write(out, _entries(out) | {step: {"key": key, **manifest}})
+
+
+def reopen(out: Path) -> None:
+    """Remove run.json, which is there only while it is true; what it alone knows is kept."""
+    _write(out, _entries(out))
+    run_record.remove(out)
 
 
 def lacking(job: Job) -> list[str]:
@@ -81,6 +85,11 @@ def intact(out: Path, files: Files) -> bool:
 
 def _whole(out: Path, step: str, entry: Entry) -> bool:
     return set(entry["files"]) == set(STEPS[step].outputs) and intact(out, entry["files"])
+
+
+def _write(out: Path, entries: dict[str, Entry]) -> None:
+    with atomic_write(out / NAME) as temporary:
+        temporary.write_text(json.dumps(entries) + "\n", encoding="utf-8")
 
 
 def _entries(out: Path) -> dict[str, Entry]:

@@ -97,7 +97,6 @@ def run_suite(folder: Path, own: list[str], size: int, gpus: bool, limit: float)
     ]
     command += ["suite", str(folder / "prompts.yaml"), "--out", str(folder / "suite"), *own]
     environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
-    environment["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(folder / "finished")
     cores = os.sched_getaffinity(0)
     if gpus:
         command += ["--runner", "ray", "--workers", str(size * CORES_A_GPU)]

@@ -118,3 +118,11 @@ def test_another_folder_gets_the_same_bits_and_leaves_the_first_alone(finished, 
 def test_a_lost_record_is_written_again_from_what_is_cached(asset, make):
     (asset / "run.json").write_text("{")
     assert remade(asset, lambda: make(asset)) == PAGES
+
+
+def test_an_asset_without_its_hidden_files_is_known_by_run_json(asset, make):
+    (asset / ".steps.json").unlink()
+    assert remade(asset, lambda: make(asset)) == set()
+    assert remade(asset, lambda: make(asset, overrides=["mesh.resolution=20"])) == (
+        {"mesh.glb"} | PAGES
+    )
