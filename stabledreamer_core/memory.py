@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from stabledreamer_core.errors import UserError
 
@@ -41,6 +42,13 @@ def halve_on_oom(work: Callable[[int], T], size: int, what: str) -> tuple[T, int
         warnings.warn(
             f"out of GPU memory: going on with at most {size} {what} at once", stacklevel=2
         )
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move a CPU tensor to `device`; to a GPU through pinned memory, so that nobody waits."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

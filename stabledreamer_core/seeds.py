@@ -15,6 +15,6 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator(*parts: int | str) -> torch.Generator:
-    """Return a CPU generator seeded by `parts`; draw on the CPU and move, so that devices agree."""
-    return torch.Generator().manual_seed(derive_seed(*parts))
+def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator seeded by `parts`; on the CPU unless much is drawn on another device."""
+    return torch.Generator(device).manual_seed(derive_seed(*parts))

@@ -43,7 +43,7 @@ def one_step_denoised(x_t: Tensor, eps_hat: Tensor, alpha: Tensor, sigma: Tensor
     return (x_t - per_sample(sigma, x_t) * eps_hat) / per_sample(alpha, x_t)
 
 
-def guidance_scales(levels: Tensor, scale: float, interval: tuple[float, float]) -> Tensor:
+def guidance_scales(levels: Tensor, scale: float, interval: tuple[float, float]) -> Tensor | float:
     """Return each sample's guidance scale [B]: `scale` within the interval of noise levels, else 1.
 
     Guidance matters at middle noise levels and costs a second call of the prior at all of them
@@ -51,8 +51,10 @@ def guidance_scales(levels: Tensor, scale: float, interval: tuple[float, float])
 
     Args:
         levels: [B] noise levels as fractions (`Schedule.fractions`).
-        interval: of noise levels, both ends within.
+        interval: of noise levels, both ends within; of all of them, one number is returned.
     """
+    if interval == (0.0, 1.0):
+        return scale
     within = (levels >= interval[0]) & (levels <= interval[1])
     return torch.where(within, scale, 1.0)
 
@@ -71,12 +73,16 @@ def guided_eps(
     Args:
         x_t: [B, ...]; timesteps: [B]; cond, uncond: [B, L, D] text embeddings.
         guidance_scale: s, one or [B]; samples with 1 ask for the conditional prediction alone
-            (one call, not two).
+            (one call, not two). To find those of a tensor, a GPU's host must wait.
         guidance_rescale: phi in [0, 1] of Lin et al. 2023 (equations 15 and 16): how far the
             standard deviation is brought back to the conditional prediction's.
     """
-    scales = torch.as_tensor(guidance_scale, device=x_t.device).expand(len(x_t))
-    rows = (scales != 1.0).nonzero()[:, 0]
+    if isinstance(guidance_scale, Tensor):
+        scales = guidance_scale
+        rows = (scales != 1.0).nonzero()[:, 0]
+    else:
+        scales = torch.full((len(x_t),), guidance_scale, device=x_t.device)
+        rows = torch.arange(0 if guidance_scale == 1.0 else len(x_t), device=x_t.device)
     both = predict_eps(
         torch.cat([x_t[rows], x_t]),
         torch.cat([timesteps[rows], timesteps]),

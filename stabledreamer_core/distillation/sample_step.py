@@ -1,7 +1,8 @@
 """What is random in a step: cameras, backgrounds and noise levels, and the noise itself.
 
 An object's draws depend on (its seed, stage, step) alone, so it comes out the same whatever else is
-optimised beside it.
+optimised beside it. Noise is drawn on the device, all else on the CPU; nothing here makes a GPU's
+host wait.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from stabledreamer_core.distillation.annealing import sample_timesteps, timestep_range
 from stabledreamer_core.distillation.loss import l2_weight
+from stabledreamer_core.memory import upload
 from stabledreamer_core.priors.schedule import Schedule
 from stabledreamer_core.scene.cameras import Views, orbit, sample_orbit
 from stabledreamer_core.seeds import generator
@@ -45,15 +47,16 @@ def draw_target(stage: Stage, schedule: Schedule, step: int, seeds: list[int], n
         backgrounds.append(_backgrounds(stage.background, stage.views, random))
     azimuth_deg, elevation_deg, distance = (torch.cat(part) for part in zip(*places, strict=True))
     views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, stage.render_resolution)
-    timesteps = schedule.indices[torch.cat(levels).to(device)]
+    timesteps = schedule.indices[upload(torch.cat(levels), device)]
     weight = l2_weight(stage.weighting, schedule, timesteps)
-    return Target(views.to(device), torch.cat(backgrounds).to(device), timesteps, weight)
+    return Target(views.to(device), upload(torch.cat(backgrounds), device), timesteps, weight)
 
 
 def draw_noise(like: Tensor, step: int, seeds: list[int], name: str) -> Tensor:
     """Draw standard normal noise of the shape of `like` [B C, ...]."""
-    shape = (len(like) // len(seeds), *like.shape[1:])
-    drawn = [torch.randn(shape, generator=generator(seed, name, step, "noise")) for seed in seeds]
+    shape, device = (len(like) // len(seeds), *like.shape[1:]), like.device
+    randoms = [generator(seed, name, step, "noise", device=device) for seed in seeds]
+    drawn = [torch.randn(shape, generator=random, device=device) for random in randoms]
     return torch.cat(drawn).to(like)
 
 

@@ -23,6 +23,7 @@ from stabledreamer_core.distillation.loss_space import (
 from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
 from stabledreamer_core.distillation.target import Question, denoise
 from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_index
+from stabledreamer_core.memory import upload
 from stabledreamer_core.optimization.guard import (
     KEEP_EVERY,
     Guard,
@@ -93,7 +94,8 @@ def optimize(
         if target.x0_hat is None:
             z = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, seeds, name)
-            cond = embeddings.flatten(0, 1)[_prompt_rows(target.views, stage.view_words, count)]
+            rows = torch.tensor(_prompt_rows(target.views, stage.view_words, count))
+            cond = embeddings.flatten(0, 1)[upload(rows, device)]
             asked = Question(z, noise, target.timesteps, cond, uncond)
             x0_hat = denoise(stage, prior, asked)
             target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)

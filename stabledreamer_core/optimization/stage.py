@@ -18,10 +18,13 @@ from stabledreamer_core.optimization.observe import Observe, Progress
 from stabledreamer_core.optimization.resume import load_newest, save_newest
 from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.priors import load_prior, prior_hash
+from stabledreamer_core.priors.acceleration import Acceleration
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import Splats, init_ball
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Config, Stage, StageName
+
+COMPILE_FROM = 2000  # steps of a stage
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ def pick_device(setting: str) -> torch.device:
     if setting == "auto":
         setting = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(setting)
+
+
+def pick_acceleration(setting: Acceleration, iterations: int) -> Acceleration:
+    """How networks are sped up on a GPU: compiling pays where it saves more than its minute."""
+    worth_it = setting == "auto" and iterations >= COMPILE_FROM
+    return "compile" if worth_it else setting
 
 
 def run_stage(
@@ -125,6 +134,7 @@ def run_stages(
                 else starts[rows],
                 strategy or density_strategy(stage.density, stage.iterations, seeds[rows], name),
                 pick_device(config.device),
+                pick_acceleration(config.acceleration, stage.iterations),
             )
             save_every = config.checkpoint.every_seconds
             results += _run_batch(batch, folder, save_every, base, cache_dir, progress, observe)
@@ -144,6 +154,7 @@ class Batch:
     starts: list[Splats]
     strategy: Strategy
     device: torch.device
+    acceleration: Acceleration
 
 
 def _run_batch(
@@ -177,6 +188,7 @@ def _run_batch(
         device=batch.device,
         base=base,
         cache_dir=cache_dir,
+        acceleration=batch.acceleration,
     )
     asked = [words for prompt in batch.prompts for words in view_prompts(prompt, stage.view_words)]
     embeddings = prior.embed([*asked, ""])

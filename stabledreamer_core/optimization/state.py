@@ -78,14 +78,14 @@ class TrainState:
         for key, optimizer in state.optimizers.items():
             adam = _strip(tensors, f"adam.{key}.")
             moments = {name: adam[name].to(device) for name in MOMENTS}
-            optimizer.state[state.params[key]] = {"step": adam["step"]} | moments
+            optimizer.state[state.params[key]] = {"step": adam["step"].to(device)} | moments
         for key, value in _strip(tensors, "strategy.").items():
             state.strategy_state[key] = value.to(device)
-        kept = {key: value.to(device) for key, value in _strip(tensors, "target.").items()}
+        kept = _strip(tensors, "target.")
         if kept:
-            views = {key: kept[key] for key in VIEWS}
-            rest = {key: kept[key] for key in TARGET}
-            state.target = Target(Views(**views, resolution=stage.render_resolution), **rest)
+            views = Views(**{key: kept[key] for key in VIEWS}, resolution=stage.render_resolution)
+            rest = {key: kept[key].to(device) for key in TARGET}
+            state.target = Target(views.to(device), **rest)
         return state, metadata
 
     @classmethod
@@ -96,8 +96,11 @@ class TrainState:
         params = torch.nn.ParameterDict(
             {key: torch.nn.Parameter(scenes[key].detach().to(device, copy=True)) for key in KEYS}
         )
+        fused = device.type == "cuda" or None
         optimizers: Optimizers = {
-            key: torch.optim.Adam([params[key]], lr=1e-3, betas=stage.adam_betas, eps=1e-15)
+            key: torch.optim.Adam(
+                [params[key]], lr=1e-3, betas=stage.adam_betas, eps=1e-15, fused=fused
+            )
             for key in KEYS
         }
         strategy.check_sanity(params, optimizers)
@@ -135,6 +138,11 @@ class TrainState:
 
         gsplat's MCMCStrategy also wants the means' learning rate.
         """
+        if isinstance(self.strategy, FixedCount):  # draws from generators of its own
+            self.strategy.step_post_backward(
+                self.params, self.optimizers, self.strategy_state, self.step, info
+            )
+            return
         rate = {"lr": self.optimizers["means"].param_groups[0]["lr"]}
         extra = rate if isinstance(self.strategy, MCMCStrategy) else {}
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):

@@ -1,5 +1,6 @@
 """A diffusion prior: one interface to all families, the Toybox priors among them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.memory import halve_on_oom
+from stabledreamer_core.priors import acceleration as fast
 from stabledreamer_core.priors import text
 from stabledreamer_core.priors.families import Family
 from stabledreamer_core.priors.identity import check_manifest, folder_hash
@@ -38,6 +40,7 @@ def load_prior(
     chunk: int | None = None,
     cache_dir: Path | None = None,
     engine: Literal["torch", "openvino"] = "torch",
+    acceleration: fast.Acceleration = "auto",
 ) -> "Prior":
     """Open a prior; load its networks when they are first needed.
 
@@ -52,6 +55,8 @@ def load_prior(
         cache_dir: where embeddings are kept between runs; None: in memory alone.
         engine: "torch", or "openvino", which runs the UNet in `dtype` on a CPU; the other networks
             then run in float32.
+        acceleration: "none", "graphs" (CUDA graphs), "compile" (torch.compile and graphs: a minute
+            or more the first time, kept in `cache_dir`), or "auto": graphs on a GPU.
 
     Raises:
         UserError: one line: the folder is missing or damaged, the pipeline is of another kind,
@@ -65,7 +70,8 @@ def load_prior(
         chunk = CPU_CHUNK if device.type == "cpu" else 0
     chosen = choose_dtype(dtype, variant, device)
     if engine == "torch":
-        return Prior(folder, variant, device, chosen, chunk, cache_dir)
+        how = "none" if device.type == "cpu" else acceleration
+        return Prior(folder, variant, device, chosen, chunk, cache_dir, acceleration=how)
     name, family = read_family(folder)
     if not family.openvino:
         raise UserError(f"engine openvino does not run a {name}: set engine to torch")
@@ -93,12 +99,13 @@ class Prior:
         chunk: int = 0,
         cache_dir: Path | None = None,
         openvino_dtype: torch.dtype | None = None,
+        acceleration: fast.Acceleration = "none",
     ):
         _, family = read_family(folder)
         self._family = family
         self.folder, self.variant, self.device, self.dtype = folder, variant, device, dtype
         self.chunk, self.cache_dir, self.space = chunk, cache_dir, family.space
-        self._openvino_dtype = openvino_dtype
+        self._openvino_dtype, self._acceleration = openvino_dtype, acceleration
         denoiser, scale = read_json(folder / family.denoiser / "config.json"), 1
         if self.space == "latent":
             scale, *latents = _latent_scale(folder / "vae/config.json")
@@ -123,6 +130,7 @@ class Prior:
         self.schedule = schedule.to(device)
         self._prediction_type = family.prediction_type or predicted
         self._networks: dict[str, Any] = {}
+        self._functions: dict[str, fast.Function] = {}  # how the networks are called
         self._embeddings: dict[str, Tensor] = {}
         self._hash: str | None = None
 
@@ -169,15 +177,14 @@ class Prior:
         A batch that does not fit into a GPU's memory is split into smaller chunks from then on.
         """
         family, prediction = self._family, torch.empty_like(x_t)
-        network, layout = self._network(family.denoiser), _memory_format(family.denoiser)
+        call, layout = self._denoiser(), self._memory_format(family.denoiser)
         told = self.schedule.timesteps[timesteps]
 
         def ask(size: int) -> None:
             for start in range(0, len(x_t), size):
                 rows = slice(start, start + size)
                 with torch.inference_mode(), as_damaged_network(self.folder, family.denoiser):
-                    output = family.call(
-                        network,
+                    output = call(
                         x_t[rows].to(self.dtype, memory_format=layout),
                         told[rows],
                         embeddings[rows].to(self.dtype),
@@ -199,10 +206,10 @@ class Prior:
         """
         if self.space == "pixel":
             return 2 * images - 1
-        vae = self._network("vae")
-        pixels = (2 * images - 1).to(vae.dtype, memory_format=torch.channels_last)
-        with as_damaged_network(self.folder, "vae"):
-            latents = self._family.encode(vae, pixels).to(images.dtype)
+        dtype, layout = self._network("vae").dtype, self._memory_format("vae")
+        pixels = (2 * images - 1).to(dtype, memory_format=layout)
+        with as_damaged_network(self.folder, "vae"), fast.vae_attention(pixels):
+            latents = self._encoder(pixels.requires_grad)(pixels).to(images.dtype)
         return (latents - self._shift_factor) * self._scaling_factor
 
     def decode(self, x: Tensor) -> Tensor:
@@ -217,6 +224,7 @@ class Prior:
         """Free the networks; they are loaded again when next needed."""
         if self._networks:
             self._networks.clear()
+            self._functions.clear()
             text.release_memory(self.device)
 
     def _network(self, component: str) -> Any:
@@ -234,9 +242,44 @@ class Prior:
             dtype = vae_dtype(self.dtype) if component == "vae" else self.dtype
             self._networks[component] = load_network(
                 *(self.folder, component, self.variant, dtype, self.device),
-                memory_format=_memory_format(component),
+                memory_format=self._memory_format(component),
             )
         return self._networks[component]
+
+    def _denoiser(self) -> fast.Function:
+        """(x_t, what it is told [B], embeddings) -> its prediction, as the family calls it."""
+        if "denoise" not in self._functions:
+            network = self._network(self._family.denoiser)
+            if self._acceleration == "compile":
+                self._keep_compiled()
+                fast.compile_denoiser(network)
+            call = partial(self._family.call, network)
+            self._functions["denoise"] = (
+                call if self._acceleration == "none" else fast.graphed(call)
+            )
+        return self._functions["denoise"]
+
+    def _encoder(self, with_gradient: bool) -> fast.Function:
+        """Pixels in [-1, 1] -> latents, as the family encodes them."""
+        name = "encode with gradient" if with_gradient else "encode"
+        if name not in self._functions:
+            call: fast.Function = partial(self._family.encode, self._network("vae"))
+            if self._acceleration == "compile":
+                self._keep_compiled()
+                call = fast.compile_vae(call)
+            if self._acceleration != "none":
+                call = (fast.graphed_with_gradient if with_gradient else fast.graphed)(call)
+            self._functions[name] = call
+        return self._functions[name]
+
+    def _keep_compiled(self) -> None:
+        if self.cache_dir is not None:
+            fast.keep_compiled(self.cache_dir / "compiled")
+
+    def _memory_format(self, component: str) -> torch.memory_format:
+        """Channels last for convolutions; but a VAE's group norms are slow in it on a GPU."""
+        first = component == "transformer" or (component == "vae" and self.device.type == "cuda")
+        return torch.contiguous_format if first else torch.channels_last
 
     def _embedding_path(self, prompt: str) -> Path:
         assert self.cache_dir is not None
@@ -252,11 +295,6 @@ class Prior:
             return False
         self._embeddings[prompt] = embedding
         return True
-
-
-def _memory_format(component: str) -> torch.memory_format:
-    """UNets and VAEs are convolutions, which want channels last; transformers are not."""
-    return torch.contiguous_format if component == "transformer" else torch.channels_last
 
 
 def _patch_size(denoiser: dict[str, Any]) -> int:

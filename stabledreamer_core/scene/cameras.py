@@ -11,26 +11,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stabledreamer_core.memory import upload
+
 
 @dataclass(frozen=True)
 class Views:
     """C cameras that look at the origin."""
 
-    azimuth_deg: Tensor  # [C]
-    elevation_deg: Tensor  # [C]
+    azimuth_deg: Tensor  # [C] on the CPU, where words are chosen by it
+    elevation_deg: Tensor  # [C] on the CPU
     viewmats: Tensor  # [C, 4, 4] world to camera
     Ks: Tensor  # [C, 3, 3] pixels
     resolution: int
 
     def to(self, device: torch.device) -> "Views":
-        """Return the same cameras on `device`."""
-        return Views(
-            self.azimuth_deg.to(device),
-            self.elevation_deg.to(device),
-            self.viewmats.to(device),
-            self.Ks.to(device),
-            self.resolution,
-        )
+        """Return the same cameras with their matrices on `device`."""
+        matrices = upload(self.viewmats, device), upload(self.Ks, device)
+        return Views(self.azimuth_deg, self.elevation_deg, *matrices, self.resolution)
 
 
 def orbit(

@@ -19,11 +19,12 @@ def embed(pipeline: Any, prompt: str, device: torch.device) -> Tensor:
 def call(transformer: Any, x_t: Tensor, told: Tensor, embeddings: Tensor) -> Tensor:
     """Ask the transformer; positions are (time, row, column, place in the text)."""
     count, _, height, width = x_t.shape
-    zero, device = torch.zeros(1, dtype=torch.int64), x_t.device
-    rows, columns = torch.arange(height), torch.arange(width)
-    image = torch.cartesian_prod(zero, rows, columns, zero).to(device)
-    words = torch.arange(embeddings.shape[1])
-    text = torch.cartesian_prod(zero, zero, zero, words).to(device)
+    zero = torch.zeros(1, dtype=torch.int64, device=x_t.device)
+    rows, columns, words = (
+        torch.arange(length, device=x_t.device) for length in (height, width, embeddings.shape[1])
+    )
+    image = torch.cartesian_prod(zero, rows, columns, zero)
+    text = torch.cartesian_prod(zero, zero, zero, words)
     output: Tensor = transformer(
         hidden_states=x_t.flatten(2).transpose(1, 2),
         timestep=told.to(x_t.dtype) / 1000,

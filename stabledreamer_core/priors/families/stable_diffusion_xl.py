@@ -28,8 +28,8 @@ def call(unet: Any, x_t: Tensor, told: Tensor, embeddings: Tensor) -> Tensor:
     config = unet.config
     width = config.projection_class_embeddings_input_dim - TIME_IDS * config.addition_time_embed_dim
     tokens, pooled = split_rows(embeddings, width)
-    side = 8.0 * x_t.shape[-1]
-    ids = torch.tensor([side, side, 0.0, 0.0, side, side]).to(x_t).expand(len(x_t), -1)
+    side = x_t.new_full((len(x_t), 2), 8.0 * x_t.shape[-1])
+    ids = torch.cat([side, torch.zeros_like(side), side], 1)
     output: Tensor = unet(
         x_t,
         told,

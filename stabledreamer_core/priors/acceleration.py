@@ -1,0 +1,142 @@
+"""Run frozen networks on a GPU as fast as it can: compiled, and as CUDA graphs.
+
+A network of a thousand small kernels waits for the host that launches them; a CUDA graph is
+launched at once. torch.compile fuses them besides, for a minute or more the first time; what it
+makes is kept (`keep_compiled`).
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from stabledreamer_core.errors import first_line
+
+Acceleration = Literal["auto", "none", "graphs", "compile"]
+Function = Callable[..., Tensor]
+
+MAX_GRAPHS = 8  # of a function; each shape of its inputs has its own
+MATH_PIXELS = 512 * 512  # up to here the attention of a VAE's middle block is fastest as a product
+
+
+def keep_compiled(folder: Path) -> None:
+    """Let torch.compile keep what it makes in `folder`, unless the environment names another."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.absolute()))
+    os.environ.setdefault("TRITON_CACHE_DIR", str((folder / "triton").absolute()))
+
+
+def compile_denoiser(network: Any) -> None:
+    """Compile a denoiser in place: a transformer by its equal blocks, in seconds; a UNet whole."""
+    lists = [part for part in network.children() if isinstance(part, torch.nn.ModuleList)]
+    blocks = [block for part in lists if len({*map(type, part)}) == 1 for block in part]
+    for part in [network] if hasattr(network, "down_blocks") or not blocks else blocks:
+        part.compile(dynamic=False)
+
+
+def compile_vae(function: Function) -> Function:
+    """Compile a VAE's encoding; its group norms want channels first, which inductor would undo."""
+    compiled: Function = torch.compile(
+        function, dynamic=False, options={"layout_optimization": False}
+    )
+    return compiled
+
+
+def vae_attention(pixels: Tensor) -> AbstractContextManager[None]:
+    """Choose how a VAE's middle block attends: its one head of 512 channels fits no fused kernel.
+
+    Args:
+        pixels: [B, 3, H, W]; of large ones the products would take gigabytes.
+    """
+    if pixels.is_cuda and pixels.shape[-1] * pixels.shape[-2] <= MATH_PIXELS:
+        context: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+        return context
+    return nullcontext()
+
+
+def graphed(function: Function) -> Function:
+    """Return `function`, a map of tensors to a tensor without gradient, as CUDA graphs.
+
+    The first call of a shape runs as it is and the second is captured. The result is overwritten
+    by the next call. Where a function cannot be captured it goes on as it is, with a warning.
+    """
+    seen: set[Any] = set()
+    replays: dict[Any, Function] = {}
+    failed = False
+
+    def call(*inputs: Tensor) -> Tensor:
+        nonlocal failed
+        key = _key(inputs)
+        if key in replays:
+            return replays[key](*inputs)
+        if failed or key not in seen or len(replays) == MAX_GRAPHS:
+            seen.add(key)
+            return function(*inputs)
+        try:
+            replays[key] = _capture(function, inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            failed = True
+            _warn(error)
+            return function(*inputs)
+        return replays[key](*inputs)
+
+    return call
+
+
+def graphed_with_gradient(function: Function) -> Function:
+    """Return `function`, a differentiable map of a tensor, as CUDA graphs of both passes.
+
+    Its weights must be frozen. Result and gradient are overwritten by the next call.
+    """
+    replays: dict[Any, Function] = {}
+    failed = False
+
+    def call(value: Tensor) -> Tensor:
+        nonlocal failed
+        key = _key((value,))
+        if key not in replays and not failed and len(replays) < MAX_GRAPHS:
+            example = value.detach().clone().requires_grad_()
+            try:
+                made: Any = torch.cuda.make_graphed_callables(function, (example,))
+                replays[key] = made
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                failed = True
+                _warn(error)
+        return replays.get(key, function)(value)
+
+    return call
+
+
+def _capture(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+    kept = [value.clone() for value in inputs]
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = function(*kept)
+
+    def replay(*inputs: Tensor) -> Tensor:
+        for place, value in zip(kept, inputs, strict=True):
+            place.copy_(value)
+        graph.replay()
+        return output
+
+    return replay
+
+
+def _key(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    return tuple((value.shape, value.dtype, value.stride()) for value in inputs)
+
+
+def _warn(error: RuntimeError) -> None:
+    warnings.warn(
+        f"a network cannot run as a CUDA graph ({first_line(error)}); it runs as it is, slower",
+        stacklevel=3,
+    )
