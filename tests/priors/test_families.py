@@ -3,7 +3,6 @@
 import inspect
 import json
 import shutil
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,39 +25,10 @@ from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.schedule import flow_schedule
 from tests import tiny_families as tiny
+from tests.priors.conftest import BUILDERS, edit
 
 PROMPT, STEPS, SCALE = "a red bear wearing a hat", 10, 4.0
-BUILDERS: dict[str, Callable[[], Any]] = {
-    "IFPipeline": tiny.build_ddim_if,
-    "StableDiffusionPipeline": tiny.build_ddim_sd,
-    "StableDiffusion3Pipeline": tiny.build_sd3,
-    "StableDiffusionXLPipeline": tiny.build_sdxl,
-    "PixArtSigmaPipeline": tiny.build_pixart,
-    "SanaPipeline": tiny.build_sana,
-    "Flux2KleinPipeline": tiny.build_klein,
-    "PRXPipeline": tiny.build_prx,
-    "PRXPixelPipeline": tiny.build_prx_pixel,
-}
 UNBINNED = ("PixArtSigmaPipeline", "SanaPipeline", "PRXPipeline", "PRXPixelPipeline")
-
-
-@pytest.fixture(scope="module", params=BUILDERS)
-def pair(request, tmp_path_factory) -> tuple[Any, Path]:
-    """A pipeline, and the folder that it was saved to."""
-    pipeline = BUILDERS[request.param]()
-    folder = tmp_path_factory.mktemp("families") / request.param
-    pipeline.save_pretrained(folder)
-    if request.param == "PRXPipeline":  # as published
-        edit(folder / "model_index.json", text_encoder=["transformers", "T5GemmaEncoder"])
-        pipeline.text_config.save_pretrained(folder / "text_encoder")
-    pipeline = type(pipeline).from_pretrained(folder)
-    if request.param == "Flux2KleinPipeline":
-        edit(folder / "model_index.json", default_sample_size=32)
-    return pipeline, folder
-
-
-def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def sample_with(prior: Prior, scheduler: Any, x: Tensor) -> Tensor:
