@@ -46,7 +46,8 @@ def draw_target(stage: Stage, schedule: Schedule, step: int, seeds: list[int], n
         levels.append(sample_timesteps(low, high, stage.views, len(schedule.indices), random))
         backgrounds.append(_backgrounds(stage.background, stage.views, random))
     azimuth_deg, elevation_deg, distance = (torch.cat(part) for part in zip(*places, strict=True))
-    views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, stage.render_resolution)
+    side = stage.render_resolution(progress)
+    views = orbit(azimuth_deg, elevation_deg, distance, cameras.fov_deg, side)
     timesteps = schedule.indices[upload(torch.cat(levels), device)]
     weight = l2_weight(stage.weighting, schedule, timesteps)
     return Target(views.to(device), upload(torch.cat(backgrounds), device), timesteps, weight)

@@ -190,6 +190,8 @@ def _run_batch(
         cache_dir=cache_dir,
         acceleration=batch.acceleration,
     )
+    for side in {stage.resolution, stage.coarse_resolution or stage.resolution}:
+        prior.check_size(side)
     asked = [words for prompt in batch.prompts for words in view_prompts(prompt, stage.view_words)]
     embeddings = prior.embed([*asked, ""])
 

@@ -83,7 +83,8 @@ class TrainState:
             state.strategy_state[key] = value.to(device)
         kept = _strip(tensors, "target.")
         if kept:
-            views = Views(**{key: kept[key] for key in VIEWS}, resolution=stage.render_resolution)
+            side = round(2.0 * float(kept["Ks"][0, 0, 2]))  # the principal point is the middle
+            views = Views(**{key: kept[key] for key in VIEWS}, resolution=side)
             rest = {key: kept[key].to(device) for key in TARGET}
             state.target = Target(views.to(device), **rest)
         return state, metadata
@@ -179,6 +180,9 @@ def _check(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     kept = _strip(tensors, "target.").keys()
     if kept and kept != {*VIEWS, *TARGET}:
         raise UserError(f"checkpoint {path} is damaged: of its target there is only a part")
+    Ks = tensors.get("target.Ks", torch.eye(3)[None])
+    if Ks.ndim != 3 or Ks.shape[1:] != (3, 3) or not 0.0 < float(Ks.abs().max()) < 1e6:
+        raise UserError(f"checkpoint {path} is damaged: its target's cameras are none")
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

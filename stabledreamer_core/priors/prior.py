@@ -141,6 +141,16 @@ class Prior:
             self._hash = folder_hash(self.folder)
         return self._hash
 
+    def check_size(self, side: int) -> None:
+        """Raise a UserError unless it can be asked about images of `side` pixels."""
+        pixels = self.resolution // self.sample_shape[1]
+        if side % pixels or (side != self.resolution and not self._family.any_size):
+            sizes = f"multiples of {pixels}" if self._family.any_size else "no others"
+            raise UserError(
+                f"the prior {self.folder.name} is asked about images of {side} pixels: it was made"
+                f" for {self.resolution}, and takes {sizes}; set resolution to {self.resolution}"
+            )
+
     def embed(self, prompts: list[str]) -> Tensor:
         """Embed prompts as the pipeline's `encode_prompt` does: [B, L, D], float32 on `device`.
 

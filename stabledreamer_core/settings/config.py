@@ -167,6 +167,8 @@ class Stage(Section):
     """Cameras a step."""
     resolution: int = Field(default=64, ge=8, le=2048)
     """Side of a render in pixels: what the prior was trained on."""
+    coarse_resolution: int = Field(default=0, ge=0, le=2048)
+    """The same in the first half of the stage, before detail counts; 0: as in the second."""
     supersampling: int = Field(default=1, ge=1, le=8)
     """n: rendered n times larger along each side, then averaged."""
     view_words: Literal["none", "four", "eight"] = "eight"
@@ -203,12 +205,14 @@ class Stage(Section):
     def _ordered(self) -> "Stage":
         if not 0.0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1.0:
             raise ValueError("guidance_interval must be [low, high] within [0, 1]")
+        if self.coarse_resolution and not 8 <= self.coarse_resolution <= self.resolution:
+            raise ValueError("coarse_resolution must be 0, or from 8 to resolution")
         return self
 
-    @property
-    def render_resolution(self) -> int:
-        """Side in pixels of the rasterised images."""
-        return self.resolution * self.supersampling
+    def render_resolution(self, progress: float) -> int:
+        """Side in pixels of the rasterised images at `progress` in [0, 1] through the stage."""
+        coarse = self.coarse_resolution if progress < 0.5 else 0
+        return (coarse or self.resolution) * self.supersampling
 
 
 class Checkpoint(Section):

@@ -139,7 +139,7 @@ def test_a_state_that_cannot_be_gone_on_from_is_passed_over(
     lost: str, metadata: dict[str, str], tmp_path: Path
 ) -> None:
     whole = state(20)
-    views = orbit(torch.zeros(1), torch.zeros(1), 3.0, 40.0, Stage().render_resolution)
+    views = orbit(torch.zeros(1), torch.zeros(1), 3.0, 40.0, Stage().render_resolution(0.0))
     whole.target = Target(views, *(torch.ones(1, 3), torch.ones(1), torch.ones(1), torch.ones(1)))
     save_newest(tmp_path, whole, "k", 2.0)
     found = newest(tmp_path)

@@ -36,7 +36,8 @@ def known_prior(color: tuple[float, float, float]) -> Any:
 
     def predict_eps(x_t: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         abar = alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
-        return (x_t - abar.sqrt() * clean) / (1 - abar).sqrt()
+        image = torch.nn.functional.adaptive_avg_pool2d(clean, x_t.shape[-1])
+        return (x_t - abar.sqrt() * image) / (1 - abar).sqrt()
 
     return SimpleNamespace(
         schedule=ddpm_schedule(alphas_cumprod),
@@ -93,12 +94,14 @@ def test_gaussians_become_what_the_prior_is_certain_of() -> None:
     torch.testing.assert_close(colors, torch.tensor([0.9, 0.2, 0.1]), atol=0.12, rtol=0.0)
 
 
-@pytest.mark.parametrize("reuse", [1, 5])
-@pytest.mark.parametrize("strategy", ["relocate", "default"])
+@pytest.mark.parametrize(
+    ("strategy", "reuse", "coarse"),
+    [("relocate", 1, 0), ("relocate", 5, 0), ("relocate", 5, 8), ("default", 1, 0)],
+)
 def test_resuming_anywhere_gives_the_same_bits(
-    reuse: int, strategy: str, tmp_path_factory: pytest.TempPathFactory
+    strategy: str, reuse: int, coarse: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    stage = small_stage(target_reuse=reuse)
+    stage = small_stage(target_reuse=reuse, coarse_resolution=coarse)
     density = stage.density.model_copy(update={"strategy": strategy, "grow_grad2d": 1e-7})
     stage = stage.model_copy(update={"density": density})
     folder = tmp_path_factory.mktemp("states")
@@ -154,6 +157,16 @@ def test_an_empty_stage_returns_its_start() -> None:
     splats, losses = run(small_stage(iterations=0))
     start = init_ball(150, 0.5, 0.1, 0.3, generator("optimize"))
     assert losses == [] and all(torch.equal(splats[key], start[key]) for key in KEYS)
+
+
+def test_the_first_half_can_be_coarse() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def observe(now: Observation) -> None:
+        seen.append(tuple(now.render.shape[1:3]))
+
+    run(small_stage(coarse_resolution=8, target_reuse=1), observe=observe)
+    assert seen == [(8, 8)] * 6 + [(16, 16)] * 6
 
 
 def test_objects_of_a_batch_come_out_as_they_do_alone() -> None:

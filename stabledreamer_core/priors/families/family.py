@@ -44,6 +44,7 @@ class Family:
     scaled: bool = True  # latents are shifted and scaled by the VAE's scaling_factor
     patch: int = 1  # side, in the VAE's latents, of one place of what is denoised
     pixels: int = 0  # side of an image where neither sample_size nor default_sample_size says it
+    any_size: bool = False  # it takes images of other sizes than its own
     max_tokens: int | None = None  # of a prompt; None: rows of an embedding
     prediction_type: str | None = None  # where the scheduler does not say it
     noise_scale: float = 1.0

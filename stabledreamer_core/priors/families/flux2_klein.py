@@ -74,4 +74,5 @@ FAMILY = Family(
     pixels=512,
     max_tokens=512,
     distilled="is_distilled",
+    any_size=True,
 )

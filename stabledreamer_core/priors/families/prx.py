@@ -51,6 +51,7 @@ LATENT = Family(
     call=call,
     encode=encode,
     pixels=512,
+    any_size=True,
 )
 
 PIXEL = replace(

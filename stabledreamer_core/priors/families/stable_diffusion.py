@@ -39,4 +39,5 @@ FAMILY = Family(
     call=call,
     denoiser="unet",
     openvino=True,
+    any_size=True,
 )

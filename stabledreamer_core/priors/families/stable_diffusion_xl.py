@@ -55,4 +55,5 @@ FAMILY = Family(
     call=call,
     denoiser="unet",
     max_tokens=77,
+    any_size=True,
 )
