@@ -1,4 +1,4 @@
-"""Train the bundled priors: judge; pixel prior; autoencoder, then latent prior; then the scores.
+"""Train the bundled priors: judge, pixel prior, its flow twin, autoencoder, latent prior; score.
 
     python -m flows.priors
 
@@ -63,12 +63,12 @@ def train_priors(
     common = (Path(params), overrides or [])
     folders = (Path(priors), Path(work))
     # 1. Train; one device, so one part after another.
-    for part in ("judge", "pixel", "vae", "latent"):
+    for part in ("judge", "pixel", "flow", "vae", "latent"):
         train(part, *common, *folders, minutes)
     # 2. Score: the judge first, since the others are judged by it.
     return {
         what: measure(what, *common, Path(priors), Path(images))
-        for what in ("judge", "vae", "if", "sd")
+        for what in ("judge", "vae", "if", "flow", "sd")
     }
 
 

@@ -11,6 +11,10 @@ TINY = [
     "pixel.resolution=16",
     "pixel.channels=[32,32]",
     "pixel.attention_levels=1",
+    "flow.resolution=16",
+    "flow.width=16",
+    "flow.depth=2",
+    "flow.heads=2",
     "vae.resolution=32",
     "vae.channels=[16,16,16]",
     "latent.resolution=32",
@@ -25,7 +29,7 @@ TINY = [
     "samples.sheet=2",
     *(
         f"{part}.optim.{key}"
-        for part in ("pixel", "vae", "latent", "judge")
+        for part in ("pixel", "flow", "vae", "latent", "judge")
         for key in ("steps=4", "batch=2", "log_every=1", "warmup_steps=1")
     ),
 ]

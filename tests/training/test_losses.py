@@ -7,12 +7,16 @@ from diffusers import DDPMScheduler
 from torch.distributions import Normal, kl_divergence
 
 from toybox.training.losses import (
+    LEAST_S,
+    add_flow_noise,
     add_noise,
     discretised_log_likelihood,
     min_snr_weight,
     normal_kl,
+    stratified_levels,
     stratified_timesteps,
     variance_bound,
+    velocity_weight,
     weighted_mse,
 )
 
@@ -60,6 +64,48 @@ def test_min_snr_weight() -> None:
 def test_timesteps_cover_the_schedule_evenly() -> None:
     drawn = stratified_timesteps(250, 1000, torch.Generator().manual_seed(0))
     assert torch.equal(drawn // 4, torch.arange(250))
+
+
+def test_noise_levels_of_a_flow_are_logit_normal() -> None:
+    s = stratified_levels(1000, 0.3, 1.5, torch.Generator().manual_seed(0)).double()
+    assert torch.all((s > 0.0) & (s < 1.0))
+    at = torch.arange(1, 1000, dtype=torch.float64) / 1000
+    edges = torch.sigmoid(0.3 + 1.5 * Normal(0.0, 1.0).icdf(at))
+    assert torch.equal(torch.bucketize(s, edges), torch.arange(1000))  # one in each quantile
+
+
+def test_the_flow_loss_is_the_velocitys_error() -> None:
+    """d x_t / d s by automatic differentiation, against what PRXPixelPipeline makes of x0."""
+    x, noise, x0_hat = images(3, 6, 3, 4, 4)
+    s = torch.tensor([0.02, 0.05, 0.2, 0.5, 0.9, 1.0], dtype=torch.float64)
+    x_t, velocity = torch.func.jvp(
+        lambda level: add_flow_noise(x, noise, level, 2.0), (s,), (torch.ones_like(s),)
+    )
+    at = s.reshape(-1, 1, 1, 1)
+    asked = (x_t - x0_hat) / at.clamp(min=LEAST_S)
+    true = torch.where(at >= LEAST_S, velocity, (x_t - x) / LEAST_S)
+    ours = weighted_mse(x0_hat, x, velocity_weight(s))
+    torch.testing.assert_close(ours, (asked - true).square().mean())
+
+
+def test_the_flow_loss_is_least_at_the_posterior_mean() -> None:
+    """Of normal x, mean .3 and deviation .5: E[x | x_t] is linear in x_t, with these factors."""
+    mean, std, scale, count = 0.3, 0.5, 2.0, 100_000
+    x, noise = images(2, count, 1, 1, 1)
+    x = mean + std * x
+    for level in (0.1, 0.5, 0.9):
+        s = torch.full((count,), level, dtype=torch.float64)
+        x_t = add_flow_noise(x, noise, s, scale)
+        signal, noise_std = (1.0 - level) * std, level * scale
+        slope = signal * std / (signal**2 + noise_std**2)
+        best = torch.tensor([mean - slope * (1.0 - level) * mean, slope], dtype=torch.float64)
+
+        def loss(line: torch.Tensor) -> torch.Tensor:
+            return weighted_mse(line[0] + line[1] * x_t, x, velocity_weight(s))  # noqa: B023
+
+        gradient, curvature = torch.func.grad(loss)(best), torch.func.hessian(loss)(best)
+        found = best - torch.linalg.solve(curvature, gradient)  # the loss is quadratic
+        torch.testing.assert_close(found, best, rtol=0.02, atol=0.005)
 
 
 def test_weighted_mse() -> None:

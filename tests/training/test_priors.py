@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import IFPipeline, StableDiffusionPipeline
-from transformers import CLIPTokenizer, T5Tokenizer
+from diffusers import IFPipeline, PRXPixelPipeline, StableDiffusionPipeline
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 from stabledreamer_core.errors import UserError
 from toybox.judge import load_judge
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def priors(tiny: Training, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trained")
-    for part in ("judge", "pixel", "vae", "latent"):
+    for part in ("judge", "pixel", "flow", "vae", "latent"):
         TRAINERS[part](tiny, Slice(root / "work" / part), CPU, root / "priors" / FOLDERS[part])
     return root / "priors"
 
@@ -35,6 +35,15 @@ def test_the_pixel_prior_is_an_if_pipeline(priors: Path) -> None:
     assert images.shape == (2, 16, 16, 3)
 
 
+def test_the_flow_prior_is_a_prx_pixel_pipeline(priors: Path) -> None:
+    pipeline = PRXPixelPipeline.from_pretrained(str(priors / "toybox-flow"))
+    assert isinstance(pipeline.tokenizer, Qwen2Tokenizer)
+    assert pipeline.config.noise_scale == 2.0
+    assert pipeline.text_encoder.dtype == pipeline.transformer.dtype == torch.float32
+    options = {"num_inference_steps": 2, "use_resolution_binning": False, "output_type": "np"}
+    assert pipeline("a red bear", **options).images.shape == (1, 16, 16, 3)
+
+
 def test_the_latent_prior_is_a_stable_diffusion_pipeline(priors: Path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(str(priors / "toybox-sd"))
     assert isinstance(pipeline.tokenizer, CLIPTokenizer)
@@ -47,7 +56,7 @@ def test_weights_are_half_precision_safetensors(priors: Path) -> None:
     from safetensors.torch import load_file
 
     weights = [path for path in priors.rglob("*") if path.suffix in (".safetensors", ".bin", ".pt")]
-    assert len(weights) == 6
+    assert len(weights) == 8
     for path in weights:
         assert path.suffix == ".safetensors"
         floats = [v for v in load_file(path).values() if v.is_floating_point()]
@@ -66,12 +75,16 @@ def test_training_embeds_as_the_pipeline_does(priors: Path) -> None:
     torch.testing.assert_close(ours.last_hidden_state[-1], empty[0])
 
 
-def test_a_warm_start_begins_with_the_folder(tiny: Training, priors: Path, tmp_path: Path) -> None:
-    optim = tiny.pixel.optim.model_copy(update={"lr": 1e-12})
-    tiny = tiny.model_copy(update={"pixel": tiny.pixel.model_copy(update={"optim": optim})})
-    source, target = priors / "toybox-if", tmp_path / "toybox-if"
-    TRAINERS["pixel"](tiny, Slice(tmp_path / "work"), CPU, target, warm_start=source)
-    file = "unet/diffusion_pytorch_model.safetensors"
+@pytest.mark.parametrize(("part", "network"), [("pixel", "unet"), ("flow", "transformer")])
+def test_a_warm_start_begins_with_the_folder(
+    tiny: Training, priors: Path, tmp_path: Path, part: str, network: str
+) -> None:
+    section = getattr(tiny, part)
+    optim = section.optim.model_copy(update={"lr": 1e-12})
+    tiny = tiny.model_copy(update={part: section.model_copy(update={"optim": optim})})
+    source, target = priors / FOLDERS[part], tmp_path / FOLDERS[part]
+    TRAINERS[part](tiny, Slice(tmp_path / "work"), CPU, target, warm_start=source)
+    file = f"{network}/diffusion_pytorch_model.safetensors"
     assert (source / file).read_bytes() == (target / file).read_bytes()
     assert '"steps": 8' in (target / "figures.json").read_text()
 
@@ -98,7 +111,7 @@ def test_the_latent_prior_asks_for_its_autoencoder(tiny: Training, tmp_path: Pat
         TRAINERS["latent"](tiny, Slice(tmp_path / "work"), CPU, tmp_path / "toybox-sd")
 
 
-@pytest.mark.parametrize("what", ["judge", "vae", "if", "sd"])
+@pytest.mark.parametrize("what", ["judge", "vae", "if", "flow", "sd"])
 def test_scores_make_figures_and_cards(
     tiny: Training, priors: Path, tmp_path: Path, what: str
 ) -> None:

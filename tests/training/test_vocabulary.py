@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPTokenizer, T5Tokenizer
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_words
 from toybox.captions import caption
 from toybox.catalogue import all_toys
 from toybox.training.settings import Captions
-from toybox.training.tokenizers import clip_tokenizer, t5_tokenizer
+from toybox.training.tokenizers import clip_tokenizer, qwen_tokenizer, t5_tokenizer
 from toybox.training.vocabulary import (
     VARIANTS,
     all_captions,
@@ -19,7 +19,11 @@ from toybox.training.vocabulary import (
     view_variants,
 )
 
-MAKERS = {T5Tokenizer: t5_tokenizer, CLIPTokenizer: clip_tokenizer}
+MAKERS = {
+    T5Tokenizer: t5_tokenizer,
+    CLIPTokenizer: clip_tokenizer,
+    Qwen2Tokenizer: lambda: qwen_tokenizer(77),
+}
 
 
 def test_view_words_on_the_device_are_those_of_the_core() -> None:

@@ -16,7 +16,7 @@ examples:
   python -m toybox.training vae && python -m toybox.training latent
   python -m toybox.training samples                               # scores, sheets and cards
 """
-PARTS = ("pixel", "vae", "latent", "judge")
+PARTS = ("pixel", "flow", "vae", "latent", "judge")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--warm-start", type=Path, help="folder of finished priors whose weights to start from"
     )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--what", default="judge,vae,if,sd", help="samples: which to score")
+    parser.add_argument("--what", default="judge,vae,if,flow,sd", help="samples: which to score")
     parser.add_argument("--to", type=Path, default=Path("."), help="pack, unpack: the tar's folder")
     return parser
 

@@ -11,6 +11,7 @@ from toybox.training.figures import read_figures
 
 TITLES = {
     "toybox-if": "a pixel prior shaped like DeepFloyd IF",
+    "toybox-flow": "the pixel prior's twin, a rectified flow shaped like PRXPixel",
     "toybox-sd": "a latent prior shaped like Stable Diffusion",
     "toybox-judge": "the scorer of Toybox results",
 }
@@ -19,6 +20,11 @@ WHAT = {
         "A 64x64 text-to-image diffusion model that `diffusers.IFPipeline.from_pretrained` loads: "
         "a U-Net of IF's block types that predicts the noise and its variance, and a T5 encoder "
         "trained along with it."
+    ),
+    "toybox-flow": (
+        "A 64x64 text-to-image rectified flow that `diffusers.PRXPixelPipeline.from_pretrained` "
+        "loads (give its call `use_resolution_binning=False`): PRX's transformer over patches of "
+        "pixels, which predicts the clean image, and a Qwen text encoder trained along with it."
     ),
     "toybox-sd": (
         "A 128x128 latent text-to-image diffusion model that "
@@ -36,6 +42,12 @@ RECIPES = {
         "Noise prediction on IF's cosine schedule with min-SNR weights (arXiv 2303.09556) and the "
         "hybrid loss of Improved DDPM for the variance (arXiv 2102.09672)."
     ),
+    "toybox-flow": (
+        "Flow matching by a network that predicts the clean image: the velocity's squared error "
+        '(Li & He 2025, "Back to Basics: Let Denoising Generative Models Denoise"), noise levels '
+        "logit-normal (Esser et al. 2024, arXiv 2403.03206), noise of standard deviation 2 as "
+        "PRXPixel's."
+    ),
     "toybox-sd": (
         "The autoencoder: L1, squared error and L1 of neighbouring pixels' differences, with a "
         "small KL term; part of its inputs are blurred, faded and noisy, as unfinished renders "
@@ -48,6 +60,9 @@ RECIPES = {
 }
 LIMITS = {
     "toybox-if": "It knows Toybox's words and nothing else; other words give arbitrary pictures.",
+    "toybox-flow": (
+        "It knows Toybox's words and nothing else; other words give arbitrary pictures."
+    ),
     "toybox-sd": "It knows Toybox's words and nothing else; other words give arbitrary pictures.",
     "toybox-judge": (
         "Between a soft picture and one blurred beyond recognition its answers are not calibrated. "
@@ -56,6 +71,7 @@ LIMITS = {
 }
 COMMANDS = {
     "toybox-if": ("pixel", "samples --what if"),
+    "toybox-flow": ("flow", "samples --what flow"),
     "toybox-sd": ("vae", "latent", "samples --what vae,sd"),
     "toybox-judge": ("judge", "samples --what judge"),
 }

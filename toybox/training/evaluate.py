@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, IFPipeline, StableDiffusionPipeline
+from diffusers import AutoencoderKL, IFPipeline, PRXPixelPipeline, StableDiffusionPipeline
 from torch import Tensor
 
 from stabledreamer_core.distillation.view_prompts import FINE_WORDS
@@ -22,7 +22,8 @@ from toybox.training.renders import renders
 from toybox.training.settings import Samples, Training
 from toybox.training.vae import psnr, reconstruction
 
-PIPELINES = {"if": IFPipeline, "sd": StableDiffusionPipeline}
+PIPELINES = {"if": IFPipeline, "flow": PRXPixelPipeline, "sd": StableDiffusionPipeline}
+OPTIONS: dict[str, dict[str, Any]] = {"flow": {"use_resolution_binning": False}}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def sample(
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     pipeline = PIPELINES[what].from_pretrained(folder, dtype=dtype).to(device)
     pipeline.set_progress_bar_config(disable=True)
+    if what == "flow":
+        pipeline.transformer.register_forward_pre_hook(_tell_each_sample, with_kwargs=True)
     generator = torch.Generator(device).manual_seed(0)
     images = []
     for start in range(0, len(prompts), settings.batch):
@@ -76,9 +79,18 @@ def sample(
             guidance_scale=settings.guidance_scale,
             generator=generator,
             output_type="np",
+            **OPTIONS.get(what, {}),
         )
         images.append(torch.from_numpy(result.images).permute(0, 3, 1, 2).float())
     return torch.cat(images).to(device)
+
+
+def _tell_each_sample(
+    _: Any, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The timestep, once for each sample: PRXPixelPipeline (0.42) repeats it for one prompt."""
+    told = options["timestep"][:1].expand(len(options["hidden_states"]))
+    return inputs, options | {"timestep": told}
 
 
 def verdicts(judgement: Judgement, wished: list[Wish], judge: Judge) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+LEAST_S = 0.05  # PRXPixelPipeline divides by no less
+
 
 def broadcast(values: Tensor, like: Tensor) -> Tensor:
     """[n] values shaped to multiply `like` [n, ...]."""
@@ -17,12 +19,39 @@ def add_noise(x: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
     return abar.sqrt() * x + (1.0 - abar).sqrt() * noise
 
 
+def strata(count: int, generator: torch.Generator) -> Tensor:
+    """[count] numbers, one in each of [0, 1), [1, 2), ... [count - 1, count) (less variance)."""
+    jitter = torch.rand(count, generator=generator, device=generator.device)
+    return torch.arange(count, device=generator.device) + jitter
+
+
 def stratified_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """[count] timesteps, one in each of `count` equal shares of 0 .. total - 1 (less variance)."""
-    device = generator.device
-    jitter = torch.rand(count, generator=generator, device=device)
-    share = torch.arange(count, device=device)
-    return ((share + jitter) * (total / count)).long().clamp_(max=total - 1)
+    """[count] timesteps, one in each of `count` equal shares of 0 .. total - 1."""
+    return (strata(count, generator) * (total / count)).long().clamp_(max=total - 1)
+
+
+def stratified_levels(count: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
+    """[count] noise levels s in (0, 1) of a flow, logit-normal (Esser et al. 2024, equation 19).
+
+    logit(s) is N(mean, std^2), a draw in each of `count` equal shares of its probability.
+    """
+    share = (strata(count, generator) / count).clamp(1e-6, 1.0 - 1e-6)
+    return torch.sigmoid(mean + std * torch.special.ndtri(share))
+
+
+def add_flow_noise(x: Tensor, noise: Tensor, s: Tensor, noise_scale: float) -> Tensor:
+    """x_t = (1 - s) x + s noise_scale eps: a straight line from image to noise; `s` [n]."""
+    s = broadcast(s, x)
+    return (1.0 - s) * x + s * noise_scale * noise
+
+
+def velocity_weight(s: Tensor) -> Tensor:
+    """Weight of x0's squared error that makes it the velocity's, (x_t - x0) / s.
+
+    1 / max(s, .05)^2: flow matching by a network that predicts x0 (Li & He 2025, "Back to Basics:
+    Let Denoising Generative Models Denoise"), divided as `PRXPixelPipeline` divides to sample.
+    """
+    return s.clamp(min=LEAST_S).pow(-2)
 
 
 def min_snr_weight(alphas_cumprod: Tensor, gamma: float) -> Tensor:

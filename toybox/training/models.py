@@ -2,17 +2,28 @@
 
 from typing import Any
 
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PRXTransformer2DModel,
+    UNet2DConditionModel,
+)
+from torch import nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3VLTextConfig,
+    Qwen3VLTextModel,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
 )
 
-from toybox.training.settings import Latent, Pixel, Text, Vae
+from toybox.training.settings import Flow, Latent, Pixel, Text, Vae
 from toybox.training.vocabulary import MAX_TOKENS
 
 
@@ -72,6 +83,52 @@ def t5_encoder(settings: Text, tokenizer: T5Tokenizer) -> T5EncoderModel:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+
+
+def flow_transformer(settings: Flow) -> Any:
+    """PRX's transformer over patches of pixels: 3 channels in, x0 out.
+
+    Its last layer starts at zero, as the gates of its blocks do.
+    """
+    head_dim = settings.width // settings.heads
+    transformer: Any = PRXTransformer2DModel(
+        in_channels=3,
+        patch_size=settings.patch,
+        context_in_dim=settings.text.width,
+        hidden_size=settings.width,
+        mlp_ratio=settings.mlp_ratio,
+        num_heads=settings.heads,
+        depth=settings.depth,
+        axes_dim=[head_dim // 2, head_dim // 2],
+    )
+    for parameter in transformer.final_layer.linear.parameters():
+        nn.init.zeros_(parameter)
+    return transformer
+
+
+def flow_scheduler(settings: Flow) -> FlowMatchEulerDiscreteScheduler:
+    """PRX's rectified flow, its steps shifted towards noise."""
+    return FlowMatchEulerDiscreteScheduler(shift=settings.shift)
+
+
+def qwen_encoder(settings: Text, tokenizer: Qwen2Tokenizer) -> Qwen3VLTextModel:
+    """A small Qwen text model; its attention is written out, so that padding makes no NaN."""
+    kind: Any = Qwen3VLTextConfig  # its checked signature leaves out what every config takes
+    config = kind(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.width,
+        intermediate_size=settings.feed_forward,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        head_dim=settings.width // settings.heads,
+        max_position_embeddings=MAX_TOKENS,
+        use_cache=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        attn_implementation="eager",
+    )
+    return Qwen3VLTextModel(config)
 
 
 def clip_encoder(settings: Text, tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -1,4 +1,4 @@
-"""The four trainings by name, and the scoring of what they leave."""
+"""The five trainings by name, and the scoring of what they leave."""
 
 import time
 from pathlib import Path
@@ -16,6 +16,7 @@ from toybox.training.evaluate import (
     wishes,
 )
 from toybox.training.figures import record
+from toybox.training.flow import train_flow
 from toybox.training.judging import train_judge
 from toybox.training.latent import train_latent
 from toybox.training.pixel import train_pixel
@@ -23,9 +24,16 @@ from toybox.training.settings import Training
 from toybox.training.sheet import contact_sheet
 from toybox.training.vae import train_vae
 
-TRAINERS = {"pixel": train_pixel, "vae": train_vae, "latent": train_latent, "judge": train_judge}
+TRAINERS = {
+    "pixel": train_pixel,
+    "flow": train_flow,
+    "vae": train_vae,
+    "latent": train_latent,
+    "judge": train_judge,
+}
 FOLDERS = {
     "pixel": "toybox-if",
+    "flow": "toybox-flow",
     "vae": "toybox-sd",
     "latent": "toybox-sd",
     "judge": "toybox-judge",
@@ -39,7 +47,7 @@ def score(
     """Measure one prior; write its figures and its card, and for a diffusion prior its sheet.
 
     Args:
-        what: "judge", "vae", "if" or "sd".
+        what: "judge", "vae", "if", "flow" or "sd".
         priors, images: folders of the priors and of the contact sheets.
     """
     start = time.monotonic()

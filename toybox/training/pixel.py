@@ -20,11 +20,11 @@ from toybox.training.losses import (
     weighted_mse,
 )
 from toybox.training.models import pixel_scheduler, pixel_unet, t5_encoder
-from toybox.training.renders import renders
+from toybox.training.renders import captioned
 from toybox.training.settings import Training
 from toybox.training.state import Counters, fingerprint
 from toybox.training.tokenizers import t5_tokenizer
-from toybox.training.vocabulary import draw_rows, tokenize_all
+from toybox.training.vocabulary import tokenize_all
 
 
 def train_pixel(
@@ -44,7 +44,7 @@ def train_pixel(
     tokenizer, model = _build(settings, warm_start)
     model.to(device).train()
     prepare(model["unet"], pixel.optim.compile, device)
-    draw = renders(settings, device)
+    draw = captioned(settings, device)
     earlier = earlier_training(warm_start, "pixel")
     tokens = tokenize_all(tokenizer, device)
     scheduler: Any = pixel_scheduler()
@@ -52,15 +52,7 @@ def train_pixel(
 
     # 2. One step's loss.
     def loss(step: int, generator: torch.Generator) -> Losses:
-        images, scenes = draw(pixel.optim.batch, pixel.resolution, generator)
-        x = (2.0 * images - 1.0).contiguous(memory_format=torch.channels_last)
-        rows = draw_rows(
-            scenes.toy_index,
-            scenes.azimuth_deg,
-            scenes.elevation_deg,
-            settings.captions,
-            generator,
-        )
+        x, rows = draw(pixel.optim.batch, pixel.resolution, generator)
         timesteps = stratified_timesteps(len(x), len(alphas_cumprod), generator)
         noise = torch.randn(x.shape, generator=generator, device=device)
         abar = alphas_cumprod[timesteps]

@@ -9,11 +9,13 @@ from torch import Tensor
 from toybox.render import render
 from toybox.scenes import Batch, Sampler
 from toybox.training.settings import Training
+from toybox.training.vocabulary import draw_rows
 from toybox.translucent import render_translucent
 
 FRONT_SPREAD_DEG = 20.0  # standard deviation of what counts as seen from the front
 
 Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Batch]]
+Captioned = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 def renders(settings: Training, device: torch.device, split: str = "train") -> Draw:
@@ -36,6 +38,25 @@ def renders(settings: Training, device: torch.device, split: str = "train") -> D
         return render(batch, resolution, samples=samples), batch
 
     return draw
+
+
+def captioned(settings: Training, device: torch.device) -> Captioned:
+    """A function (count, resolution, generator) -> images in [-1, 1] and `all_captions()` rows."""
+    draw = renders(settings, device)
+
+    def drawn(count: int, resolution: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        images, scenes = draw(count, resolution, generator)
+        x = (2.0 * images - 1.0).contiguous(memory_format=torch.channels_last)
+        rows = draw_rows(
+            scenes.toy_index,
+            scenes.azimuth_deg,
+            scenes.elevation_deg,
+            settings.captions,
+            generator,
+        )
+        return x, rows
+
+    return drawn
 
 
 def from_the_front(batch: Batch, share: float, generator: torch.Generator) -> Batch:

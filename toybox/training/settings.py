@@ -115,6 +115,37 @@ class Latent(Diffusion):
     """Attention heads a block."""
 
 
+class Flow(Section):
+    """The flow twin of the pixel prior, `toybox-flow`."""
+
+    resolution: int = Count
+    """Side of the image in pixels."""
+    patch: int = Count
+    """Side of a patch, the transformer's token, in pixels."""
+    width: int = Count
+    """Numbers a token."""
+    depth: int = Count
+    """Transformer blocks."""
+    heads: int = Count
+    """Attention heads; they share the width, each at least 4 numbers."""
+    mlp_ratio: float = Field(gt=0.0)
+    """Width inside a block's feed-forward part, as a multiple of the token's."""
+    text: Text
+    """The text encoder."""
+    prompt_tokens: int = Count
+    """Tokens a caption is padded or cut to."""
+    noise_scale: float = Field(ge=0.1, le=10.0)
+    """Standard deviation of the noise at s = 1."""
+    logit_mean: float
+    """Mean of logit(s), s the noise level of a training image (Esser et al. 2024)."""
+    logit_std: float = Field(gt=0.0)
+    """Standard deviation of logit(s)."""
+    shift: float = Field(gt=0.0)
+    """Of the steps of ordinary sampling towards noise (Esser et al. 2024, equation 23)."""
+    optim: Optim
+    """The optimiser."""
+
+
 class Vae(Section):
     """The autoencoder of `toybox-sd`."""
 
@@ -197,6 +228,8 @@ class Training(Section):
     """How captions are drawn."""
     pixel: Pixel
     """The pixel prior."""
+    flow: Flow
+    """Its flow twin."""
     vae: Vae
     """The autoencoder."""
     latent: Latent

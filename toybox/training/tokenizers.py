@@ -7,13 +7,15 @@ from collections import Counter
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, T5Tokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 from toybox.training.vocabulary import MAX_TOKENS, all_captions
 
 T5_SPECIAL = ("<pad>", "</s>", "<unk>")
 START, END = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
+SPACE = "Ġ"  # as byte-level BPE writes it
 LETTERS = [*string.ascii_lowercase, *string.digits, *",.'-!?"]
 
 
@@ -31,6 +33,28 @@ def t5_tokenizer() -> T5Tokenizer:
         for token in (f"▁{word}", word):  # both at a word's start and after a hyphen, say
             scores[token] = math.log(count / total)
     return T5Tokenizer(vocab=list(scores.items()), extra_ids=0, model_max_length=MAX_TOKENS)
+
+
+def qwen_tokenizer(max_tokens: int) -> Qwen2Tokenizer:
+    """A Qwen tokenizer (byte-level BPE) that knows every word of the captions, and single bytes.
+
+    Its merges spell each word from left to right, so a known word is always one token. It ends
+    every text in `<|endoftext|>`, so that the empty one has a token to attend to.
+    """
+    split: Any = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
+    words = {word for text in all_captions() for word, _ in split.pre_tokenize_str(text)}
+    spaced = sorted(words, key=lambda word: (word[0] != SPACE, word))  # else "an" splits "orange"
+    merges = dict.fromkeys(
+        (word[:end], word[end]) for word in spaced for end in range(1, len(word))
+    )
+    tokens = [END, *sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    pairs: Any = list(merges)
+    made = Qwen2Tokenizer(vocab=vocabulary, merges=pairs, model_max_length=max_tokens)
+    made.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, vocabulary[END])]
+    )
+    return made
 
 
 def clip_tokenizer() -> CLIPTokenizer:

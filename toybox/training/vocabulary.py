@@ -35,17 +35,19 @@ def all_captions() -> list[str]:
 
 @dataclass(frozen=True)
 class TokenTable:
-    """Tokens of `all_captions()` as both pipelines make them: padded to 77."""
+    """Tokens of `all_captions()` as the pipelines make them: padded to a fixed length L."""
 
-    ids: Tensor  # [captions, 77] int64
-    mask: Tensor  # [captions, 77] int64, 0 on padding
+    ids: Tensor  # [captions, L] int64
+    mask: Tensor  # [captions, L] int64, 0 on padding
 
 
-def tokenize_all(tokenizer: PreTrainedTokenizerBase, device: torch.device) -> TokenTable:
+def tokenize_all(
+    tokenizer: PreTrainedTokenizerBase, device: torch.device, length: int = MAX_TOKENS
+) -> TokenTable:
     """Tokenise every caption once; padded here, since the tokenizer takes seconds to pad them."""
-    rows = tokenizer(all_captions(), truncation=True, max_length=MAX_TOKENS).input_ids
+    rows = tokenizer(all_captions(), truncation=True, max_length=length).input_ids
     lengths = torch.tensor([len(row) for row in rows])
-    mask = torch.arange(MAX_TOKENS) < lengths[:, None]
+    mask = torch.arange(length) < lengths[:, None]
     ids = torch.full(mask.shape, tokenizer.pad_token_id)
     ids[mask] = torch.tensor(list(chain.from_iterable(rows)))
     return TokenTable(ids.to(device), mask.long().to(device))
