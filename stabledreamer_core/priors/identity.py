@@ -1,16 +1,19 @@
 """A prior's identity, for caches' keys and run records, and its manifest of checksums."""
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from threading import Lock
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
+from stabledreamer_core.priors.hub import hub_commit
 from stabledreamer_core.priors.layout import component_files
-from stabledreamer_core.priors.source import hub_commit, local_folder
+from stabledreamer_core.priors.source import local_folder
 
 MANIFEST = "SHA256SUMS"
+BLOB = re.compile(r"blobs/[0-9a-f]{64}")
 _HASHING = Lock()  # one that waits finds what the other has read
 
 
@@ -42,9 +45,17 @@ def folder_hash(folder: Path) -> str:
 def file_hash(path: Path) -> str:
     """Return a file's hex sha256; read it once a process, again if its size or times changed.
 
-    A U-Net of 9 GB takes minutes from a slow disk, and a stage asks for its hash five times.
+    A U-Net of 9 GB takes minutes from a slow disk, and a stage asks for its hash five times. In
+    the hub's cache it is not read at all: a large file is a link to a blob named by its sha256,
+    which was verified when it came (`stabledreamer priors fetch` verifies it again).
     """
-    path = path.resolve()
+    resolved = path.resolve()
+    if path.is_symlink() and BLOB.fullmatch(f"{resolved.parent.name}/{resolved.name}"):
+        return resolved.name
+    return _hash_of(resolved)
+
+
+def _hash_of(path: Path) -> str:
     status = path.stat()
     with _HASHING:
         return _read_hash(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -87,7 +98,7 @@ def check_manifest(folder: Path) -> None:
         digest, _, name = line.partition("  ")
         expected[name] = digest
     for name in component_files(folder):
-        if name in expected and file_hash(folder / name) != expected[name]:
+        if name in expected and _hash_of((folder / name).resolve()) != expected[name]:
             raise UserError(
                 f"this prior is damaged: {folder / name} differs from {manifest}; restore the"
                 " file, or remove the manifest if you changed it on purpose"

@@ -19,6 +19,7 @@ from stabledreamer_core.priors.families import DISTILLED, FAMILIES, Family
 MAX_BYTES = 128 * 2**20  # of a JSON file; the largest tokenizers have 30 MB
 MAX_NUMBER = 1_000_000  # in a description
 MAX_LAYERS = 200
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -47,6 +48,11 @@ def read_family(folder: Path) -> tuple[str, Family]:
         UserError: no or an unreadable `model_index.json`, or a class we cannot use.
     """
     index = folder / "model_index.json"
+    if folder.is_dir() and not index.exists():
+        raise UserError(
+            f"no diffusers pipeline: there is no {index}; save one with"
+            " `pipeline.save_pretrained(folder)`, or download one: `stabledreamer priors list`"
+        )
     content = read_json(index)
     name = content.get("_class_name")
     family = FAMILIES.get(name) if isinstance(name, str) else None
@@ -91,7 +97,12 @@ def check_settings(folder: Path) -> None:
     name, family = read_family(folder)
     index = read_json(folder / "model_index.json")
     for part in filter(is_text, family.components):
-        if index.get(part) not in [["transformers", known] for known in family.components[part]]:
+        allowed = [
+            [library, known]
+            for library in ("transformers", *family.libraries)
+            for known in family.components[part]
+        ]
+        if index.get(part) not in allowed:
             raise UserError(
                 f"{folder / 'model_index.json'}: {name} has no {part} {str(index.get(part))[:80]}"
             )
@@ -135,8 +146,11 @@ def weight_files(folder: Path, component: str, variant: str | None) -> list[str]
     return [f"{component}/{stem}{infix}.safetensors"]
 
 
-def needed_files(folder: Path, variant: str | None) -> list[str]:
+def needed_files(folder: Path, variant: str | None, text: bool = True) -> list[str]:
     """List the descriptions and weights, relative to `folder`, that loading reads.
+
+    Args:
+        text: whether the text encoders' weights are among them.
 
     Raises:
         UserError: as `read_family`.
@@ -145,7 +159,7 @@ def needed_files(folder: Path, variant: str | None) -> list[str]:
     names = ["model_index.json"]
     for component in family.components:
         names.append(f"{component}/{_config_of(component)}")
-        if has_weights(component):
+        if has_weights(component) and (text or not is_text(component)):
             names += weight_files(folder, component, variant)
     return names
 
@@ -164,8 +178,11 @@ def component_files(folder: Path) -> list[str]:
     return sorted([*names, "model_index.json"])
 
 
-def check_folder(folder: Path, variant: str | None) -> None:
+def check_folder(folder: Path, variant: str | None, text: bool = True) -> None:
     """Refuse a folder that would fail later; read the weights' headers alone (an IF is 30 GB).
+
+    Args:
+        text: whether prompts will be embedded; if not, the text encoders' weights may be missing.
 
     Raises:
         UserError: names the first file that is missing, cut short or pickled.
@@ -175,7 +192,7 @@ def check_folder(folder: Path, variant: str | None) -> None:
         if part.startswith("tokenizer"):
             _check_tokenizer(folder / part)
     check_settings(folder)
-    for name in needed_files(folder, variant):
+    for name in needed_files(folder, variant, text):
         if name.endswith(".json"):
             read_json(folder / name)
         else:
@@ -189,6 +206,12 @@ def _check_tokenizer(folder: Path) -> None:
             raise UserError(f"this prior is damaged: {path} is no file")
         if path.suffix == ".json":
             read_json(path)
+    if folder.is_dir() and not any((folder / name).exists() for name in VOCABULARIES):
+        raise UserError(
+            f"this prior is incomplete: the tokenizer {folder} lacks its vocabulary (one of"
+            f" {', '.join(VOCABULARIES)}); copy that file there, or `stabledreamer priors fetch`"
+            " the model again"
+        )
     spiece = folder / "spiece.model"
     if not spiece.exists() or (folder / "tokenizer.json").exists():
         return

@@ -1,6 +1,6 @@
 """Hub models: cached ones without a network, absent ones refused at once and usefully.
 
-The hub is played by a server on loopback that speaks its protocol's error headers.
+The hub is played by a server on loopback (stand_in_hub.py).
 """
 
 import shutil
@@ -8,8 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
@@ -17,9 +15,11 @@ import pytest
 from huggingface_hub import constants
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors import load_prior, prior_hash, source
+from stabledreamer_core.priors import download, load_prior, prior_hash, source
+from stabledreamer_core.priors import hub as hub_module
+from stabledreamer_core.priors.layout import needed_files
+from tests.priors.stand_in_hub import COMMIT, Hub, digest, point_at, stand_in_hub
 
-COMMIT = "c0ffee0000000000000000000000000000000000"
 ID = "someone/IF-of-mine"
 
 
@@ -32,13 +32,6 @@ def empty_cache(tmp_path: Path, monkeypatch) -> Path:
     return cache
 
 
-def point_at(monkeypatch, endpoint: str) -> None:
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 def put_in_cache(cache: Path, folder: Path) -> Path:
     """Store `folder` as the hub's client stores commit COMMIT, branch main."""
     repository = cache / f"models--{ID.replace('/', '--')}"
@@ -48,38 +41,18 @@ def put_in_cache(cache: Path, folder: Path) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch) -> Iterator[dict[str, str]]:
-    """A loopback hub; its answers' status and headers are what the test puts in the dict."""
-    answer: dict[str, str] = {"status": "200"}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(int(answer["status"]))
-            for name, value in answer.items():
-                if name != "status":
-                    self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    point_at(monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    yield answer
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hub(monkeypatch) -> Iterator[Hub]:
+    """A hub that serves nothing yet."""
+    with stand_in_hub() as served:
+        point_at(monkeypatch, served.endpoint)
+        yield served
 
 
 def refusal(**options) -> str:
     with pytest.raises(UserError) as caught:
         load_prior(ID, **options)
     line = str(caught.value)
-    assert "\n" not in line
-    for help_ in (ID, f"https://huggingface.co/{ID}", "hf auth login", "hf download", "folder"):
-        assert help_ in line
+    assert "\n" not in line and ID in line
     return line
 
 
@@ -90,7 +63,7 @@ def test_unreachable_is_told_at_once() -> None:
 
 
 def test_a_silent_hub_is_not_waited_for(monkeypatch) -> None:
-    monkeypatch.setattr(source, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(hub_module, "REQUEST_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_at(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
@@ -99,7 +72,7 @@ def test_a_silent_hub_is_not_waited_for(monkeypatch) -> None:
 
 
 def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch) -> None:
-    monkeypatch.setattr(source, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(hub_module, "DEADLINE_S", 0.3)
     over = threading.Event()
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: over.wait(60))
     began = time.monotonic()
@@ -109,18 +82,26 @@ def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch) -> None:
 
 
 def test_the_defaults_give_up_within_ten_seconds() -> None:
-    assert source.REQUEST_TIMEOUT_S < source.DEADLINE_S < 10
+    assert hub_module.REQUEST_TIMEOUT_S < hub_module.DEADLINE_S < 10
 
 
-def test_gated_unknown_and_other_models_are_told_apart(hub: dict[str, str]) -> None:
-    hub |= {"status": "403", "X-Error-Code": "GatedRepo"}
-    assert "accept its licence" in refusal().split(":")[0]
-    hub |= {"status": "404", "X-Error-Code": "RepoNotFound"}
-    assert "no such model" in refusal()
-    hub |= {"X-Error-Code": "RevisionNotFound"}
-    assert "no revision 'v9'" in refusal(revision="v9")
-    hub |= {"X-Error-Code": "EntryNotFound"}
-    assert "no diffusers pipeline" in refusal()
+@pytest.mark.parametrize(
+    ("status", "code", "why", "remedy"),
+    [
+        (403, "GatedRepo", "accept its licence", f"huggingface.co/{ID}, run `hf auth login`"),
+        (401, "GatedRepo", "accept its licence", "hf auth login"),
+        (401, "RepoNotFound", "no such model, or it is private", "priors list"),
+        (404, "RepoNotFound", "no such model", "check the spelling"),
+        (404, "RevisionNotFound", "no revision 'v9'", f"huggingface.co/{ID}/commits/main"),
+        (404, "EntryNotFound", "no diffusers pipeline", "diffusers' format"),
+    ],
+)
+def test_a_refusal_has_its_reason_and_remedy(
+    hub: Hub, status: int, code: str, why: str, remedy: str
+) -> None:
+    hub.refusal = (status, code)
+    line = refusal(revision="v9")
+    assert why in line and remedy in line
 
 
 def test_a_cached_model_needs_no_network(empty_cache: Path, tiny_if: Path) -> None:
@@ -144,39 +125,86 @@ def test_the_hash_of_an_unpinned_absent_model_cannot_be_known() -> None:
 
 
 def test_a_download_fetches_what_loading_needs_and_no_more(
-    hub: dict[str, str], empty_cache: Path, tiny_if_half: Path, tmp_path: Path, monkeypatch
+    hub: Hub, empty_cache: Path, tiny_if_half: Path, tmp_path: Path
 ) -> None:
-    hub |= {"X-Repo-Commit": COMMIT, "ETag": '"0"', "Content-Length": "10"}
     there = shutil.copytree(tiny_if_half, tmp_path / "there")
     extra = ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"]
     extra += ["text_encoder/pytorch_model.bin", "safety_checker/model.safetensors"]
     for name in extra:
         (there / name).parent.mkdir(exist_ok=True)
         (there / name).write_bytes(b"not to be fetched")
-    snapshot = empty_cache / "snapshot"
-
-    def download(repository: str, revision: str, allow_patterns: list[str]) -> str:
-        assert (repository, revision) == (ID, COMMIT)
-        for path in there.rglob("*"):
-            name = path.relative_to(there).as_posix()
-            if path.is_file() and any(fnmatch(name, pattern) for pattern in allow_patterns):
-                (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, snapshot / name)
-        return str(snapshot)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    hub.models[ID] = there
     prior = load_prior(ID, variant="fp16")
     assert prior.embed(["a bear"]).shape == (1, 77, 16)
+    snapshot = empty_cache / f"models--{ID.replace('/', '--')}" / "snapshots" / COMMIT
+    assert prior.folder.samefile(snapshot)
     fetched = {path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*")}
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in fetched
     assert not fetched & set(extra)
 
 
-def test_a_download_that_breaks_off_is_told(hub: dict[str, str], monkeypatch) -> None:
-    hub |= {"X-Repo-Commit": COMMIT, "ETag": '"0"', "Content-Length": "10"}
+def test_without_its_text_encoder(hub: Hub, empty_cache: Path, tiny_if: Path) -> None:
+    hub.models[ID] = tiny_if
+    folder = source.find_folder(ID, None, None, text=False)
+    assert (folder / "unet/diffusion_pytorch_model.safetensors").exists()
+    assert not (folder / "text_encoder/model.safetensors").exists()
+    assert source.find_folder(ID, COMMIT, None, text=False) == folder
+    assert source.complete_folder(ID, COMMIT, None) is None
 
-    def download(*_: object, **__: object) -> str:
-        raise ConnectionError("peer went away\nand more")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+def test_a_download_goes_on_within_a_file(hub: Hub, tiny_if: Path, monkeypatch) -> None:
+    monkeypatch.setattr(download, "PAUSE_S", 0.0)
+    monkeypatch.setattr(download, "TRIES", 1)
+    name = "unet/diffusion_pytorch_model.safetensors"
+    size = (tiny_if / name).stat().st_size
+    hub.models[ID] = tiny_if
+    hub.break_after[name] = [size // 2, 0]
     line = refusal()
-    assert "the download failed (peer went away)" in line
+    assert "broke off" in line and "run the same again" in line
+    assert load_prior(ID).folder.name == COMMIT
+    ranges = [int(at.removeprefix("bytes=").rstrip("-")) for at in hub.sent(name)]
+    assert ranges[0] == 0 and ranges[-1] == size // 2, "the second run starts where the first ended"
+
+
+def test_a_lost_connection_is_taken_up_again_at_once(hub: Hub, tiny_if: Path, monkeypatch) -> None:
+    monkeypatch.setattr(download, "PAUSE_S", 0.0)
+    name = "text_encoder/model.safetensors"
+    hub.models[ID] = tiny_if
+    hub.break_after[name] = [1000, 500]
+    load_prior(ID)
+    assert hub.sent(name) == ["bytes=0-", "bytes=1000-", "bytes=1500-"]
+
+
+def test_what_arrives_damaged_is_refused_and_fetched_anew(hub: Hub, tiny_if: Path) -> None:
+    name = "unet/diffusion_pytorch_model.safetensors"
+    hub.models[ID] = tiny_if
+    hub.spoil.add(name)
+    assert "arrived damaged" in refusal()
+    hub.spoil.clear()
+    folder = load_prior(ID).folder
+    assert digest(folder / name) == digest(tiny_if / name)
+
+
+def test_a_variant_that_the_model_lacks_is_told_before_the_weights(hub: Hub, tiny_if: Path) -> None:
+    hub.models[ID] = tiny_if
+    line = refusal(variant="fp16")
+    assert "set `variant` to match" in line and "model.safetensors" in line
+    assert not any(hub.sent(".safetensors"))
+
+
+def test_a_small_disk_is_told_before_the_weights(hub: Hub, tiny_if: Path, monkeypatch) -> None:
+    hub.models[ID] = tiny_if
+    monkeypatch.setattr(download, "SPARE_BYTES", 2**60)
+    assert "HF_HOME" in refusal()
+    assert not any(hub.sent(".safetensors"))
+
+
+def test_verification_finds_a_flipped_bit(hub: Hub, tiny_if: Path) -> None:
+    hub.models[ID] = tiny_if
+    folder = load_prior(ID).folder
+    name = "unet/diffusion_pytorch_model.safetensors"
+    blob = (folder / name).resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    assert download.verify(folder, needed_files(folder, None)) == [name]
+    assert source.complete_folder(ID, None, None) is None
+    assert digest(load_prior(ID).folder / name) == digest(tiny_if / name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stabledreamer.runtime.settings import load_config
-from stabledreamer_core.priors.source import COMMIT, HUB_ID
+from stabledreamer_core.priors.hub import COMMIT, HUB_ID
 
 PAPER = Path(__file__).parents[2] / "params/paper.yaml"
 

@@ -52,6 +52,7 @@ LATENT = Family(
     encode=encode,
     pixels=512,
     any_size=True,
+    libraries=("prx", "diffusers"),  # what its conversion, and what `save_pretrained`, say
 )
 
 PIXEL = replace(

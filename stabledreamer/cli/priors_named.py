@@ -1,0 +1,46 @@
+"""What a person names on the command line: a known prior, a hub id, or a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stabledreamer.runtime.root import ROOT
+
+
+@dataclass(frozen=True)
+class Named:
+    """A prior as the settings of a stage have it, and how its pipeline samples."""
+
+    source: str
+    revision: str | None
+    variant: str | None
+    dtype: str
+    guidance_scale: float
+    folder: bool
+    """Whether it is a folder on this machine."""
+
+
+def named(name: str, revision: str | None = None, variant: str | None = None) -> Named:
+    """Find what `name` names; `revision` and `variant` stand before those of the catalogue.
+
+    Raises:
+        UserError: nothing is called that.
+    """
+    from stabledreamer_core.priors.catalogue import find_known, unknown_name
+    from stabledreamer_core.priors.hub import HUB_ID
+    from stabledreamer_core.priors.source import local_folder
+
+    known = find_known(name)
+    if known is not None:
+        return Named(
+            known.source,
+            revision or known.revision,
+            variant or known.variant,
+            known.dtype,
+            known.guidance_scale,
+            folder=False,
+        )
+    simple = Path(name).name == name and not Path(name).exists()
+    if simple or (not HUB_ID.fullmatch(name) and not Path(name).expanduser().exists()):
+        raise unknown_name(name)
+    folder = local_folder(name, ROOT) is not None
+    return Named(name, revision, variant, "auto", 5.0, folder)
