@@ -44,7 +44,8 @@ def write_folder(name: str, folder: Path) -> None:
     for part in pipeline["tokens"]:
         index[part] = ["transformers", family.components[part][0]]
         (folder / part).mkdir()
-        (folder / part / "tokenizer_config.json").write_text("{}")
+        for file in ("tokenizer_config.json", "tokenizer.json"):
+            (folder / part / file).write_text("{}")
     scheduler = schedulers[pipeline["scheduler"]]
     index["scheduler"] = ["diffusers", scheduler["_class_name"]]
     (folder / "scheduler").mkdir()
