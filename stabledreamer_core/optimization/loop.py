@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stabledreamer_core.distillation.loss import l2_loss
 from stabledreamer_core.distillation.loss_space import (
     target_in_loss_space,
     to_loss_space,
@@ -33,11 +32,11 @@ from stabledreamer_core.optimization.guard import (
 )
 from stabledreamer_core.optimization.observe import Observation, Observe, Progress
 from stabledreamer_core.optimization.state import TrainState
+from stabledreamer_core.optimization.step_parts import step_parts
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.scene.cameras import Views
-from stabledreamer_core.scene.gaussians import Splats, activate
-from stabledreamer_core.scene.regularizers import regularization
+from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.seeds import derive_seed
 from stabledreamer_core.settings.config import Stage
 
@@ -53,6 +52,7 @@ def optimize(
     name: str,
     save: Callable[[TrainState], None] | None = None,
     save_every_seconds: float = 30.0,
+    graphs: bool = False,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
 ) -> tuple[list[Splats], Tensor]:
@@ -62,6 +62,7 @@ def optimize(
         state: where to begin (`TrainState.begin`) or to go on (`TrainState.load`); it is changed.
         embeddings: [B, V, L, D], one for each of the stage's view words; uncond: [1, L, D].
         seeds, name: every random number of an object derives from its seed, the name and the step.
+        graphs: run the step's arithmetic as CUDA graphs; scenes on a GPU alone.
         save: called about every `save_every_seconds`.
         observe: called after every step.
 
@@ -74,6 +75,7 @@ def optimize(
     """
     count, device, first = len(seeds), state.device, state.step
     guard = Guard(name, state)
+    activate, losses_of = step_parts(stage, count, graphs)
     losses: list[Tensor] = []
     began = saved = time.monotonic()
     while state.step < stage.iterations:
@@ -101,9 +103,9 @@ def optimize(
             target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)
 
         # 4. Loss of each object: supervised L2 and the regularisers (their mean).
-        per_view = l2_loss(x, target.x0_hat, target.weight)
-        loss = per_view.reshape(count, -1).sum(1) / (x.numel() // count)
-        loss = loss + regularization(stage.regularizers, gaussians, colors, alphas, depth)
+        loss, per_view = losses_of(
+            x, target.x0_hat, target.weight, gaussians, colors, alphas, depth
+        )
 
         # 5. Step.
         state.before_backward(info)
@@ -121,7 +123,7 @@ def optimize(
             state = guard.roll_back(state, diagnose(loss, x, target.x0_hat, params))
             del losses[state.step - first :]
             continue
-        losses.append(loss.detach())
+        losses.append(loss.detach().clone())  # a graph's result is overwritten
 
         # 7. Density control.
         state.after_step(info, derive_seed(seeds[0], name, step))
@@ -130,7 +132,7 @@ def optimize(
         state.step += 1
         state.target = target if state.step % stage.target_reuse else None
         if observe:
-            pictures, each = images.detach().permute(0, 2, 3, 1), per_view.detach() / x[0].numel()
+            pictures, each = images.detach().permute(0, 2, 3, 1), per_view / x[0].numel()
             observe(Observation(step, prior, target, pictures, each, asked, x0_hat))
         now = time.monotonic()
         if checked and progress:

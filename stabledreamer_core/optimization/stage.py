@@ -208,6 +208,7 @@ def _run_batch(
         *(stage, state, prior, embeddings[:-1].unflatten(0, (count, -1)), embeddings[-1:]),
         seeds=batch.seeds,
         name=batch.name,
+        graphs=batch.device.type == "cuda" and batch.acceleration != "none",
         save=None if work_dir is None else save,
         save_every_seconds=save_every_seconds,
         progress=progress,

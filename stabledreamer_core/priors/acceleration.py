@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from stabledreamer_core.errors import first_line
 
 Acceleration = Literal["auto", "none", "graphs", "compile"]
 Function = Callable[..., Tensor]
+T = TypeVar("T")
 
 MAX_GRAPHS = 8  # of a function; each shape of its inputs has its own
 MATH_PIXELS = 512 * 512  # up to here the attention of a VAE's middle block is fastest as a product
@@ -90,30 +91,37 @@ def graphed(function: Function) -> Function:
     return call
 
 
-def graphed_with_gradient(function: Function) -> Function:
-    """Return `function`, a differentiable map of a tensor, as CUDA graphs of both passes.
+def graphed_with_gradient(function: Callable[..., T]) -> Callable[..., T]:
+    """Return `function`, a differentiable map of tensors, as CUDA graphs of both passes.
 
-    Its weights must be frozen. Result and gradient are overwritten by the next call.
+    What else it uses must be frozen. Results and gradients are overwritten by the next call.
     """
-    replays: dict[Any, Function] = {}
+    replays: dict[Any, Any] = {}
     failed = False
 
-    def call(value: Tensor) -> Tensor:
+    def call(*inputs: Tensor) -> T:
         nonlocal failed
-        key = _key((value,))
+        key = _key(inputs)
         if key not in replays and not failed and len(replays) < MAX_GRAPHS:
-            example = value.detach().clone().requires_grad_()
             try:
-                made: Any = torch.cuda.make_graphed_callables(function, (example,))
-                replays[key] = made
+                replays[key] = _capture_both(function, inputs)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
                 failed = True
                 _warn(error)
-        return replays.get(key, function)(value)
+        made: T = replays.get(key, function)(*inputs)
+        return made
 
     return call
+
+
+def _capture_both(function: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Any:
+    examples = tuple(value.detach().clone().requires_grad_(value.requires_grad) for value in inputs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")
+        made: Any = torch.cuda.make_graphed_callables
+        return made(function, examples, allow_unused_input=True)
 
 
 def _capture(function: Function, inputs: tuple[Tensor, ...]) -> Function:
@@ -132,7 +140,7 @@ def _capture(function: Function, inputs: tuple[Tensor, ...]) -> Function:
 
 
 def _key(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    return tuple((value.shape, value.dtype, value.stride()) for value in inputs)
+    return tuple((one.shape, one.dtype, one.stride(), one.requires_grad) for one in inputs)
 
 
 def _warn(error: RuntimeError) -> None:

@@ -78,6 +78,19 @@ def test_no_step_waits_for_the_gpu(kind: str, request: pytest.FixtureRequest) ->
     torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize(("kind", "side"), [("tiny_if", 16), ("tiny_sd", 32)])
+def test_graphs_change_nothing(kind: str, side: int, request: pytest.FixtureRequest) -> None:
+    every = dict.fromkeys(["scale", "anisotropy", "depth_smoothness", "saturation", "leakage"], 0.1)
+    stage = small(request.getfixturevalue(kind), side, regularizers=every).model_dump()
+    curves = []
+    for how in ("none", "graphs"):
+        settings = {"device": "cuda", "acceleration": how, "stage1": stage}
+        record = run_stages(Config.model_validate(settings), "stage1", ["a bear"], [0])[0].record
+        curves.append(torch.tensor(record["losses"]))
+    assert curves[0].unique().numel() == 24
+    torch.testing.assert_close(curves[1], curves[0], rtol=2e-2, atol=1e-3)
+
+
 def test_a_cpu_goes_on_where_a_gpu_stopped_and_back(tiny_if: Path, tmp_path: Path) -> None:
     stage = small(tiny_if, 16)
     state = begin(stage, "cuda")
