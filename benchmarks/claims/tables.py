@@ -71,12 +71,17 @@ def write(
     for variant, figures in means.items():
         _write(out / "means" / f"{variant}.json", _json(figures))
     _write(out / "tables.md", markdown(summary))
-    assets = [{**row, **{m: _rounded(row["metrics"].get(m)) for m in BEST}} for row in rows]
-    _write(out / "assets.csv", _csv(["variant", "prompt", "seed", *BEST], assets))
+    _write(out / "assets.csv", assets_csv(rows))
     bars = [{"variant": variant, **figures} for variant, figures in means.items()]
     _write(out / "plots" / "variants.csv", _csv(["variant", *BEST], bars))
     for stage, curve in losses.items():
         _write(out / "plots" / f"{stage}.json", _json(curve))  # in CSV, nothing would be drawn as 0
+
+
+def assets_csv(rows: list[Row]) -> str:
+    """A line an asset: its variant, prompt, seed and metrics."""
+    assets = [{**row, **{m: _rounded(row["metrics"].get(m)) for m in BEST}} for row in rows]
+    return _csv(["variant", "prompt", "seed", *BEST], assets)
 
 
 def markdown(summary: Summary) -> str:
