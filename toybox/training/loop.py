@@ -1,4 +1,4 @@
-"""The training loop that the pixel prior, the autoencoder, the latent prior and the judge share.
+"""The training loop that all parts share: the priors', the autoencoder's and the judge's.
 
 Training runs in slices: a slice ends after its minutes, saves everything, and the next one goes on
 with the same bits as if there had been no break. On several GPUs (torchrun) each takes its own

@@ -112,7 +112,10 @@ def flow_scheduler(settings: Flow) -> FlowMatchEulerDiscreteScheduler:
 
 
 def qwen_encoder(settings: Text, tokenizer: Qwen2Tokenizer) -> Qwen3VLTextModel:
-    """A small Qwen text model; its attention is written out, so that padding makes no NaN."""
+    """A small Qwen text model; its attention is written out, so that padding makes no NaN.
+
+    It is told of no padding token: that is also the end of every text, and has to be learnt.
+    """
     kind: Any = Qwen3VLTextConfig  # its checked signature leaves out what every config takes
     config = kind(
         vocab_size=len(tokenizer),
@@ -124,8 +127,6 @@ def qwen_encoder(settings: Text, tokenizer: Qwen2Tokenizer) -> Qwen3VLTextModel:
         head_dim=settings.width // settings.heads,
         max_position_embeddings=MAX_TOKENS,
         use_cache=False,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
         attn_implementation="eager",
     )
     return Qwen3VLTextModel(config)
