@@ -24,7 +24,7 @@ from stabledreamer_core.scene.gaussians import Splats, init_ball
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Config, Stage, StageName
 
-COMPILE_FROM = 2000  # steps of a stage
+COMPILE_FROM = 4000  # steps of a stage
 
 
 @dataclass(frozen=True)

@@ -262,7 +262,7 @@ class Config(Section):
     """auto: a GPU where there is one."""
     acceleration: Literal["auto", "none", "graphs", "compile"] = "auto"
     """Of networks on a GPU: none, graphs (CUDA graphs), compile (torch.compile too: a minute or
-    more the first time), auto: graphs, and compile in stages of 2000 steps or more."""
+    more the first time), auto: graphs, and compile in stages of 4000 steps or more."""
     gaussians: Gaussians = Gaussians()
     stage1: Stage = Stage()
     """Geometry, from a pixel-space prior."""
