@@ -194,12 +194,12 @@ def keep(splats: Splats, config: Config, folder: Path, device: torch.device) -> 
     return {"mesh_s": round(time.perf_counter() - began, 1), "faces": facts["faces"]}
 
 
-def append(row: Row, file: Path) -> None:
+def append(row: Row, file: Path, columns: list[str] = COLUMNS) -> None:
     """Add a row to a CSV file, which is begun where there is none."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = not file.exists()
     with open(file, "a", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, COLUMNS, restval="", lineterminator="\n")
+        writer = csv.DictWriter(lines, columns, restval="", lineterminator="\n")
         if fresh:
             writer.writeheader()
         writer.writerow(row)
