@@ -41,7 +41,8 @@ def build(name: str, device: torch.device | str, dtype: torch.dtype = torch.floa
                 network = kind.from_config(component["settings"])
             else:
                 network = kind(text_config(name))
-        return network.to(dtype=dtype).requires_grad_(False).eval()
+        # Tables that were made by numpy are not where the rest is yet.
+        return network.to(device=device, dtype=dtype).requires_grad_(False).eval()
 
 
 def text_config(name: str) -> Any:

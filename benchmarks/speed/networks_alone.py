@@ -4,6 +4,7 @@ The denoiser without gradient, for every view with and without the prompt; the V
 and back. A loop's time is held against this.
 """
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -28,6 +29,7 @@ def networks_alone(
     """
     row = {"denoiser_ms": time_denoiser(name, prior, views, embeddings, most_s)}
     row["vae_ms"] = time_vae(name, prior, views, most_s) if prior.space == "latent" else 0.0
+    gc.collect()
     if prior.device.type == "cuda":
         torch.cuda.empty_cache()
     return row | {"networks_ms": round(row["denoiser_ms"] + row["vae_ms"], 2)}

@@ -1,6 +1,6 @@
 """Our stage loop beside those of threestudio-3dgs, GaussianDreamer and DreamGaussian.
 
-    python -m benchmarks.speed.peers [--gaussians 4096 50000] [--acceleration auto compile]
+    python -m benchmarks.speed.peers [--gaussians 4096 50000] [--acceleration graphs compile]
     python -m benchmarks.speed.peers --table                  # metrics/peers_speed.csv as Markdown
 
 Stable Diffusion 2.1's architecture with random weights in half precision, 512 pixels, 4 views with
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="of a round; a multiple of 10")
     parser.add_argument("--rounds", type=int, default=2)
     choices = ["auto", "none", "graphs", "compile"]
-    parser.add_argument("--acceleration", nargs="+", default=["auto", "compile"], choices=choices)
+    parser.add_argument("--acceleration", nargs="+", default=["graphs", "compile"], choices=choices)
     parser.add_argument("--out", type=Path, default=Path("outputs/peers"))
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--table", action="store_true", help="print metrics/peers_speed.csv")

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from argparse import Namespace
 
 import pytest
 import torch
@@ -40,16 +41,18 @@ def test_whole_makes_a_mesh_and_a_row(tiny, small, tmp_path, monkeypatch, capsys
     assert row["loop_ms"] in first and "out of memory" in second
 
 
-def test_several_run_apart_and_their_faults_become_rows(tiny, tmp_path, monkeypatch, capsys):
-    tiny("sd", "if")  # which the processes of their own do not know
-    monkeypatch.setattr(sys, "argv", [
-        "rehearsal", "sd", "if", "--device", "cpu", "--out", str(tmp_path), "--total", "60",
-    ])  # fmt: skip
-    rehearsal.main()
+def test_what_runs_apart_leaves_its_fault_in_a_row(tmp_path, capsys):
+    asked = Namespace(
+        steps=2, seconds=0.2, device="cpu", acceleration="auto", out=tmp_path, whole=False,
+        limit=60.0, total=60.0,
+    )  # fmt: skip
+    rehearsal.rehearse_each(["unheard-of"], asked)
+    asked.total = 5.0
+    rehearsal.rehearse_each(["sd21"], asked)
     with open(tmp_path / "rehearsal.csv", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    assert [row["pipeline"] for row in rows] == ["sd", "if"]
-    assert all("invalid choice" in row["error"] for row in rows)
+        first, second = csv.DictReader(lines)
+    assert first["pipeline"] == "unheard-of" and "invalid choice" in first["error"]
+    assert second["pipeline"] == "sd21" and second["error"] == "not done within 5 s"
 
 
 def test_random_tokenizer_pads_as_a_tokenizer_does():
