@@ -120,7 +120,8 @@ def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
         numbers = value if isinstance(value, list) else [value]
         most = MAX_LAYERS if "layers" in key or "blocks" in key else MAX_NUMBER
         for number in numbers:
-            if key == "lambda_min_clipped":  # minus infinity, in DPM solvers' descriptions
+            # Minus infinity, in DPM solvers' descriptions; 5,000,000 in Qwen3-VL's.
+            if key in ("lambda_min_clipped", "rope_theta"):
                 continue
             if isinstance(number, int | float) and not -most <= number <= most:
                 raise UserError(f"{path}: {key} is {str(number)[:40]}, and at most {most} is read")

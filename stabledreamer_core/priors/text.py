@@ -5,6 +5,7 @@ IF's text encoder is T5-XXL, larger than its UNet: it is loaded for a call and f
 
 import gc
 import hashlib
+import sys
 import warnings
 import weakref
 from contextlib import suppress
@@ -80,6 +81,8 @@ def _text_pipeline(
         index = read_json(folder / "model_index.json")
         parts = [part for part, value in index.items() if isinstance(value, list)]
         left_out = {part: None for part in parts if not is_text(part)}
+        if ["transformers", "T5GemmaEncoder"] in index.values():
+            _lend_t5gemma()
         try:
             pipeline = getattr(diffusers, name).from_pretrained(
                 folder,
@@ -96,6 +99,18 @@ def _text_pipeline(
                 f" ({type(error).__name__}: {first_line(error)})"
             ) from error
         return pipeline.to(device)
+
+
+def _lend_t5gemma() -> None:
+    """Let transformers have the class that PRX names.
+
+    diffusers lends it, but to a module that transformers replaces while that class is imported.
+    """
+    from diffusers.pipelines import prx
+
+    transformers = sys.modules["transformers"]
+    if not hasattr(transformers, "T5GemmaEncoder"):
+        transformers.T5GemmaEncoder = prx.T5GemmaEncoder  # type: ignore[attr-defined]
 
 
 def release_memory(device: torch.device) -> None:

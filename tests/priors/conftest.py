@@ -29,7 +29,7 @@ def pair(request, tmp_path_factory) -> tuple[Any, Path]:
     folder = tmp_path_factory.mktemp("families") / request.param
     pipeline.save_pretrained(folder)
     if request.param == "PRXPipeline":  # as published
-        edit(folder / "model_index.json", text_encoder=["transformers", "T5GemmaEncoder"])
+        edit(folder / "model_index.json", text_encoder=["prx", "T5GemmaEncoder"])
         pipeline.text_config.save_pretrained(folder / "text_encoder")
     pipeline = type(pipeline).from_pretrained(folder)
     if request.param == "Flux2KleinPipeline":
