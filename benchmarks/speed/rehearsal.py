@@ -121,6 +121,7 @@ def stages_of(prior: Prior, device: torch.device, acceleration: Acceleration) ->
         "variant": None,
         "dtype": str(prior.dtype).removeprefix("torch."),
         "resolution": prior.resolution,
+        "coarse_resolution": 0,
     }
     stages = {key: config.stage(key).model_copy(update=asked) for key in ("stage1", "stage2")}
     return config.model_copy(update=stages | {"device": device.type, "acceleration": acceleration})

@@ -40,6 +40,12 @@ def test_whole_makes_a_mesh_and_a_row(tiny, small, tmp_path, monkeypatch, capsys
     assert {line.count("|") for line in (head, first, second)} == {10}
     assert row["loop_ms"] in first and "out of memory" in second
 
+    asset = tmp_path / "sd/asset.glb"
+    made = asset.read_bytes()
+    asset.unlink()
+    rehearsal.meshes(tmp_path)  # from the scene that was kept
+    assert asset.read_bytes() == made
+
 
 def test_what_runs_apart_leaves_its_fault_in_a_row(tmp_path, capsys):
     asked = Namespace(
