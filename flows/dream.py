@@ -82,6 +82,7 @@ def dream(
     quick: bool = False,
     out: str | None = None,
     bars: bool = True,
+    preset: str | None = None,
 ) -> dict[str, Any]:
     """Make an asset, or what is missing of it: Prefect's door, with the fields of tasks/job.py.
 
@@ -92,7 +93,7 @@ def dream(
         UserError: something the user can put right, found before any time is spent.
     """
     overrides_ = tuple(overrides or ())
-    job = prepare(Request(prompt, seed, params, overrides_, quick, out, bars))
+    job = prepare(Request(prompt, seed, params, overrides_, quick, out, bars, preset))
     if record := finished(job):
         publish_asset(job.out, record)
         return record

@@ -71,6 +71,7 @@ def suite(
     batch: int = 1,
     runner: Runner = "threads",
     ray_address: str | None = None,
+    preset: str | None = None,
 ) -> dict[str, Any]:
     """Make an asset for each of a file's prompts and seeds; returns what summary.json holds.
 
@@ -78,7 +79,7 @@ def suite(
         file: prompts (prompts_file.py).
         out: folder of the asset folders.
         seeds: instead of the file's.
-        params, overrides, quick: as for flows/dream.py.
+        params, overrides, quick, preset: as for flows/dream.py.
         workers: assets made at once.
         bars: whether to draw progress bars, of one asset at a time.
         batch: objects optimised at once.
@@ -96,6 +97,7 @@ def suite(
         params=params and str(Path(params).absolute()),
         overrides=tuple(overrides or ()),
         quick=quick,
+        preset=preset,
         bars=bars and workers == 1 and runner == "threads",
     )
     requests = _requests(settings, prompts, seeds or own_seeds, folder)

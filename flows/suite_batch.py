@@ -32,7 +32,7 @@ WORK = ".batches"  # in the suite's folder: unfinished batches
 def check_batch(request: Request) -> None:
     """Raise a UserError if objects cannot share a batch under the request's settings."""
     params = Path(request.params) if request.params else None
-    config = load_config(params, list(request.overrides), request.quick)
+    config = load_config(params, list(request.overrides), request.quick, request.preset)
     for name in STAGES:
         if config.stage(name).density.strategy == "default":
             raise UserError(

@@ -9,12 +9,12 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
-from stabledreamer.runtime.root import PARAMS, QUICK, ROOT
-from stabledreamer.runtime.settings import load_config
+from stabledreamer.runtime.root import ROOT
+from stabledreamer.runtime.settings import params_files
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.source import find_folder
-from stabledreamer_core.settings.config import Config, Stage
+from stabledreamer_core.settings.config import Config, Stage, load_config
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job, Request
 
@@ -34,8 +34,9 @@ def prepare(request: Request) -> Job:
     prompt, seed = clean_prompt(request.prompt), request.seed
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
-    files = (PARAMS, QUICK, *([Path(request.params)] if request.params else []))
-    config = _settings(request.params, request.overrides, request.quick, _stamps(files))
+    given = (Path(request.params) if request.params else None, request.quick, request.preset)
+    files = tuple(params_files(*given))
+    config = _settings(files, request.overrides, _stamps(files))
     folder = Path(request.out).expanduser() if request.out else default_folder(prompt, seed)
     check_owner(folder, prompt, seed)
     check_priors(config, prompt)
@@ -45,9 +46,9 @@ def prepare(request: Request) -> Job:
 
 
 @lru_cache(maxsize=4)
-def _settings(params: str | None, overrides: tuple[str, ...], quick: bool, _: Stamps) -> Config:
+def _settings(files: tuple[Path, ...], overrides: tuple[str, ...], _: Stamps) -> Config:
     """A suite has the same for all its assets, and reading them takes a twentieth of a second."""
-    return load_config(Path(params) if params else None, list(overrides), quick)
+    return load_config(files, overrides)
 
 
 def _stamps(files: Iterable[Path]) -> Stamps:
@@ -133,7 +134,7 @@ def check_words(prompt: str) -> None:
         raise UserError(
             f"the bundled Toybox priors know no object in {prompt!r}; they know: {objects}; "
             f"in {colours}; with {', '.join(words['accessories'])}. "
-            "Other prompts need real weights: --params params/paper.yaml"
+            "Other prompts need real weights: --preset open, or small"
         )
     if parsed.unknown:
         _warn(

@@ -29,6 +29,8 @@ class Request:
     """The asset folder; by default outputs/<prompt>-s<seed>."""
     bars: bool = True
     """Whether to draw progress bars and say what is done."""
+    preset: str | None = None
+    """A preset's name, such as "open" (params/)."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def debug(
     checkpoint: Path | None = None,
     overrides: Overrides = (),
     params: Path | None = None,
+    preset: str | None = None,
     quick: bool = False,
     out: Path | None = None,
 ) -> int:
@@ -50,7 +51,7 @@ def debug(
             state.
         overrides: ask the prior with another setting, a.b=c; may be given often.
         params: of an unfinished asset: what dream was given.
-        quick: the same.
+        preset, quick: the same.
         out: default DIR/debug-stage<N>.png, and the report shows it too.
     """
     from stabledreamer.cli.debug_asset import check_levels, draw_result, draw_run, find_subject
@@ -63,6 +64,7 @@ def debug(
     if subject.checkpoint is None:
         print(f"stage {stage} has no checkpoint to look at yet", file=sys.stderr)
         return 0
-    for path in draw_result(subject, levels, out, list(overrides), params, quick):
+    given = (params, preset, quick)
+    for path in draw_result(subject, levels, out, list(overrides), given):
         print(path, flush=True)
     return 0

@@ -18,6 +18,8 @@ from stabledreamer_core.settings.config import Config, with_overrides
 from tasks import run_record
 from tasks.keys import STAGE1, STAGE2
 
+Given = tuple[Path | None, str | None, bool]  # --params, --preset, --quick
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -99,8 +101,7 @@ def draw_result(
     levels: list[float],
     out: Path | None,
     overrides: list[str],
-    params: Path | None,
-    quick: bool,
+    given: Given = (None, None, False),
 ) -> Iterator[Path]:
     """The stage's Gaussians as its prior sees them; yields the files' paths.
 
@@ -111,7 +112,7 @@ def draw_result(
     """
     from stabledreamer_core.debugger.draw import write_levels
 
-    config = _config(subject, overrides, params, quick)
+    config = _config(subject, overrides, given)
     picture = out or subject.folder / f"debug-stage{subject.stage}.png"
     reported = subject.own and out is None and not overrides
     with tempfile.TemporaryDirectory() as scratch:
@@ -172,13 +173,14 @@ def _report(subject: Subject, folder: Path) -> Path:
     return page
 
 
-def _config(subject: Subject, overrides: list[str], params: Path | None, quick: bool) -> Config:
+def _config(subject: Subject, overrides: list[str], given: Given) -> Config:
+    params, preset, quick = given
     if subject.record is None:
-        return load_config(params, overrides, quick)
-    if params or quick:
+        return load_config(params, overrides, quick, preset)
+    if any(given):
         raise UserError(
-            f"{subject.folder} is finished and has its own settings; --params and --quick are for "
-            "unfinished assets, --set changes a single setting"
+            f"{subject.folder} is finished and has its own settings; --params, --preset and "
+            "--quick are for unfinished assets, --set changes a single setting"
         )
     return with_overrides(config_of(subject.folder, subject.record), overrides)
 

@@ -13,7 +13,7 @@ examples:
   stabledreamer dream "a red bear wearing a top hat"
   stabledreamer dream "a blue car" --seed 3 --quick
   stabledreamer dream "a blue car" --set stage1.iterations=900 --set mesh.resolution=192
-  stabledreamer dream "a corgi wearing a top hat" --params params/paper.yaml
+  stabledreamer dream "a dslr photo of a corgi wearing a top hat" --preset open
 """
 app = App(name="dream", help_epilogue=EXAMPLES)
 
@@ -48,6 +48,7 @@ def dream(
             prompt,
             seed,
             params=str(options.params) if options.params else None,
+            preset=options.preset,
             overrides=options.overrides,
             quick=options.quick,
             out=str(out) if out else None,

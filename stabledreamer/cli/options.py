@@ -28,8 +28,10 @@ class RunOptions:
     """settings over params.yaml"""
     overrides: Overrides = ()
     """one setting, a.b=c; may be given often"""
+    preset: str | None = None
+    """real priors: open, paper, sd3, sdxl or small (params/)"""
     quick: bool = False
-    """the fast preset"""
+    """the fast preset of the bundled priors"""
     verbose: bool = False
     """show the log: settings, rates, memory"""
 

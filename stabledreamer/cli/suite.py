@@ -11,6 +11,7 @@ EXAMPLES = """\
 examples:
   stabledreamer suite prompts/toybox.yaml --out outputs/toybox
   stabledreamer suite prompts/toybox.yaml --seeds 0 1 2 --quick
+  stabledreamer suite prompts/gallery.yaml --preset open
   stabledreamer suite prompts/toybox.yaml --batch 16                          # one GPU
   stabledreamer suite prompts/toybox.yaml --batch 16 --runner ray --workers 8 # several GPUs
 
@@ -67,6 +68,7 @@ def suite(
             params=str(options.params) if options.params else None,
             overrides=list(options.overrides),
             quick=options.quick,
+            preset=options.preset,
             workers=workers,
             batch=batch,
             runner=runner,

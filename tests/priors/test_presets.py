@@ -1,0 +1,84 @@
+"""Presets of real priors: pinned as the catalogue has them, of the side their priors have."""
+
+import pytest
+import yaml
+
+from flows.prompts_file import read_prompts
+from stabledreamer.runtime.root import PRESETS, ROOT
+from stabledreamer.runtime.settings import load_config, params_files, presets
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.catalogue import known_source
+from stabledreamer_core.priors.families import FAMILIES
+from stabledreamer_core.priors.hub import COMMIT
+from tasks.checks import clean_prompt
+
+REAL = [name for name in presets() if name != "quick"]
+
+
+def test_the_presets_are_those_promised() -> None:
+    assert set(REAL) == {"paper", "open", "small", "sdxl", "sd3"}
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+@pytest.mark.parametrize("name", REAL)
+def test_priors_are_pinned_and_rendered_at_their_side(name: str, stage: str) -> None:
+    settings = getattr(load_config(preset=name), stage)
+    known = known_source(settings.prior)
+    assert known is not None and COMMIT.fullmatch(settings.revision)
+    asked = (settings.revision, settings.variant, settings.dtype, settings.resolution)
+    assert asked == (known.revision, known.variant, known.dtype, known.side)
+    assert settings.view_words == "four", "front left view means little to these priors"
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_view_classifier_asks_a_prior_that_is_there(name: str) -> None:
+    config = load_config(preset=name)
+    asked = config.evaluate.view_prior
+    stages = [(stage.prior, stage.revision) for stage in (config.stage1, config.stage2)]
+    assert (asked.prior, asked.revision) in stages
+
+
+def test_only_the_open_and_small_presets_promise_to_be_ungated() -> None:
+    for name in ("open", "small", "sdxl"):
+        config = load_config(preset=name)
+        assert not any(known_source(one.prior).gated for one in (config.stage1, config.stage2))
+
+
+def test_every_family_is_known_by_a_name() -> None:
+    from stabledreamer_core.priors.catalogue import KNOWN
+
+    assert {known.kind for known in KNOWN} == set(FAMILIES)
+
+
+def test_quick_is_the_preset_of_that_name() -> None:
+    assert load_config(quick=True) == load_config(preset="quick")
+    with pytest.raises(UserError, match="--quick is itself a preset"):
+        load_config(quick=True, preset="open")
+
+
+def test_a_file_is_laid_over_the_preset(tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("stage1: {views: 7}")
+    config = load_config(file, ["stage1.iterations=3"], preset="small")
+    assert (config.stage1.views, config.stage1.iterations) == (7, 3)
+    assert config.stage1.prior == load_config(preset="small").stage1.prior
+    assert params_files(file, False, "small")[-1] == file
+
+
+@pytest.mark.parametrize(("name", "says"), [("opne", "did you mean open"), ("x/../y", "there are")])
+def test_unknown_presets_are_told(name: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        load_config(preset=name)
+
+
+def test_headers_name_their_own_preset() -> None:
+    for name in REAL:
+        text = (PRESETS / f"{name}.yaml").read_text()
+        assert f"--preset {name}" in text
+        assert set(yaml.safe_load(text)) == {"gaussians", "stage1", "stage2", "evaluate"}
+
+
+def test_the_gallery_can_be_made() -> None:
+    prompts, seeds = read_prompts(ROOT / "prompts/gallery.yaml")
+    assert len(set(prompts)) == len(prompts) > 30 and seeds == [0]
+    assert [clean_prompt(prompt) for prompt in prompts] == prompts
