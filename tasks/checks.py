@@ -13,10 +13,12 @@ from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.identity import check_manifest
-from stabledreamer_core.priors.source import find_folder
+from stabledreamer_core.priors.layout import read_family
+from stabledreamer_core.priors.source import find_file, find_folder
 from stabledreamer_core.settings.config import Config, Stage, load_config
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job, Request
+from tasks.needs import tell_needs
 
 MAX_PROMPT_CHARS = 300  # characters
 MAX_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
@@ -89,16 +91,31 @@ def check_priors(config: Config, prompt: str) -> None:
     stages = (config.stage1, config.stage2)
     if any(stage.prior in BUNDLED for stage in stages):
         check_words(prompt)
+    tell_needs(config)
     for stage in stages:
         places = (Path(stage.prior), ROOT / stage.prior)
         if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
             raise UserError(
                 f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
             )
-        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT)
+        text = stage.embeddings is None
+        folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT, text)
+        if stage.embeddings is not None:
+            _check_embeddings(find_file(stage.embeddings, ROOT), folder, stage, prompt)
         _check_whole(folder, _stamps(sorted(folder.rglob("*"))))
         _check_engine(config, stage)
         _check_tokens(folder, stage, prompt)
+
+
+def _check_embeddings(file: Path, folder: Path, stage: Stage, prompt: str) -> None:
+    """Raise a UserError where a file of embeddings does not serve the prior and the prompt."""
+    from stabledreamer_core.distillation.view_prompts import view_prompts
+    from stabledreamer_core.priors.embedding_file import missing_prompts, read_embeddings
+
+    there = read_embeddings(file, folder)
+    asked = [*view_prompts(prompt, stage.view_words), ""]
+    if missing := [one for one in asked if one not in there]:
+        raise missing_prompts(file, missing)
 
 
 @lru_cache(maxsize=4)
@@ -188,8 +205,8 @@ def _check_tokens(folder: Path, stage: Stage, prompt: str) -> None:
     tokenizer.no_padding()
     longest = " back right view"  # the views' words come after the prompt
     tokens = len(tokenizer.encode(prompt + longest).ids)
-    if tokens > MAX_TOKENS:
+    most = read_family(folder)[1].max_tokens or MAX_TOKENS
+    if tokens > most:
         raise UserError(
-            f"the prompt has {tokens} tokens for {stage.prior}, which reads {MAX_TOKENS}; "
-            "shorten it"
+            f"the prompt has {tokens} tokens for {stage.prior}, which reads {most}; shorten it"
         )

@@ -143,6 +143,7 @@ def _probe(
         variant=stage.variant,
         dtype=stage.dtype,
         engine=stage.engine,
+        embeddings=stage.embeddings,
         device=device,
         base=ROOT,
     )

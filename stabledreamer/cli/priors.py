@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from stabledreamer.cli.priors_check import check
+from stabledreamer.cli.priors_embed import embed
 from stabledreamer.cli.priors_fetch import fetch
 from stabledreamer.cli.program import command
 from stabledreamer_core.errors import UserError
@@ -20,10 +21,12 @@ examples:
   stabledreamer priors fetch sd21
   stabledreamer priors check sd21 "a dslr photo of a corgi wearing a top hat"
   stabledreamer priors check priors/toybox-if "a red bear"
+  stabledreamer priors embed if-m "a delicious hamburger" --out burger.safetensors
 """
 app = App(name="priors", help_epilogue=EXAMPLES, help="Know, download and look at the priors.")
 app.command(fetch)
 app.command(check)
+app.command(embed)
 
 
 @app.command(name="list")

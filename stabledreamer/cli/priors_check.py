@@ -32,6 +32,7 @@ def check(
     variant: str | None = None,
     dtype: str | None = None,
     device: str = "auto",
+    embeddings: Path | None = None,
     out: Path | None = None,
 ) -> int:
     """Sample a few ordinary pictures of a prompt, through the code that dreams.
@@ -49,6 +50,7 @@ def check(
         variant: infix of the weights' names, such as fp16.
         dtype: auto, float32, float16 or bfloat16.
         device: auto, cpu or cuda.
+        embeddings: a file of `priors embed --view-words none`, in place of the text encoder.
         out: the picture, default outputs/check-NAME.png.
     """
     if count < 1 or steps < 1:
@@ -74,6 +76,7 @@ def check(
         device=place,
         base=ROOT,
         cache_dir=EMBEDDINGS,
+        embeddings=embeddings,
     )
     print(
         f"{name}: {prior.space} space, {prior.resolution} x {prior.resolution} pixels,"

@@ -11,9 +11,10 @@ from stabledreamer_core.errors import UserError
 
 
 def fetch(
-    name: str,
+    name: str | None = None,
     /,
     *,
+    preset: str | None = None,
     revision: str | None = None,
     variant: str | None = None,
     text: Annotated[bool, Parameter(negative="--no-text")] = True,
@@ -24,16 +25,33 @@ def fetch(
 
     Args:
         name: a known name (stabledreamer priors list) or a hub id.
+        preset: instead, both priors of a preset.
         revision: a commit, branch or tag, default the pinned one.
         variant: infix of the weights' names, such as fp16.
         text: --no-text leaves the text encoder out, where embeddings come from another machine.
     """
-    prior = named(name, revision, variant)
-    if prior.folder:
-        raise UserError(f"{name} is a folder on this machine; there is nothing to download")
-    fetch_prior(prior, text)
-    print(f"look at it: {command('priors', 'check', name)}")
+    if (name is None) == (preset is None):
+        raise UserError("name a prior, or --preset and a preset")
+    names = [name] if name is not None else _of_preset(str(preset))
+    chosen = [named(one, revision, variant) for one in names]
+    for one, prior in zip(names, chosen, strict=True):
+        if prior.folder:
+            raise UserError(f"{one} is a folder on this machine; there is nothing to download")
+    for one, prior in zip(names, chosen, strict=True):
+        fetch_prior(prior, text)
+        print(f"look at it: {command('priors', 'check', one)}")
     return 0
+
+
+def _of_preset(preset: str) -> list[str]:
+    """The priors of a preset's stages, by the catalogue's names."""
+    from stabledreamer.runtime.settings import load_config
+    from stabledreamer_core.priors.catalogue import known_source
+
+    config = load_config(preset=preset)
+    sources = dict.fromkeys((config.stage1.prior, config.stage2.prior))
+    known = [known_source(source) for source in sources]
+    return [one.name if one else source for one, source in zip(known, sources, strict=True)]
 
 
 def fetch_prior(prior: Named, text: bool) -> None:

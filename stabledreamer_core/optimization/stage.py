@@ -189,6 +189,7 @@ def _run_batch(
         base=base,
         cache_dir=cache_dir,
         acceleration=batch.acceleration,
+        embeddings=stage.embeddings,
     )
     for side in {stage.resolution, stage.coarse_resolution or stage.resolution}:
         prior.check_size(side)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.memory_plan import GB, Sizes, least_bytes
 
 HUB_PAGE = "https://huggingface.co/"
 
@@ -50,7 +51,12 @@ class Known:
     @property
     def gpu_gb(self) -> float:
         """GPU memory for one view at a time, the text encoder elsewhere: an estimate."""
-        return self.denoiser_gb + self.vae_gb + (4.0 if self.side > 512 else 2.0)
+        return least_bytes(self.sizes(self.side)) / GB
+
+    def sizes(self, side: int, text: bool = True) -> Sizes:
+        """Return what its networks take, for images of `side` pixels."""
+        text_gb = self.text_gb if text else 0.0
+        return Sizes(GB * text_gb, GB * self.denoiser_gb, GB * self.vae_gb, side)
 
 
 KNOWN = (

@@ -52,6 +52,12 @@ def snapshot_of(folder: Path) -> tuple[str, str] | None:
     return (found[1].replace("--", "/", 1), found[2]) if found else None
 
 
+def model_name(folder: Path) -> str:
+    """Return what to call a prior's folder: its hub id, or its path."""
+    found = snapshot_of(folder)
+    return found[0] if found else str(folder)
+
+
 def fetch_commit(source: str, revision: str | None) -> str:
     """Ask the hub with one short request whether we may have this model; return its commit.
 

@@ -8,8 +8,8 @@ from threading import Lock
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
-from stabledreamer_core.priors.hub import hub_commit
-from stabledreamer_core.priors.layout import component_files
+from stabledreamer_core.priors.hub import hub_commit, snapshot_of
+from stabledreamer_core.priors.layout import component_files, is_text
 from stabledreamer_core.priors.source import local_folder
 
 MANIFEST = "SHA256SUMS"
@@ -35,8 +35,32 @@ def prior_hash(source: str, *, revision: str | None = None, base: Path | None = 
 
 def folder_hash(folder: Path) -> str:
     """Return `prior_hash` of a local folder."""
+    return _hash_files(folder, component_files(folder))
+
+
+def text_hash(folder: Path) -> str:
+    """Return a hash of what a prompt's embedding depends on: the text encoders and tokenizers.
+
+    In the hub's cache it is over the model's id and commit, and no file need be there.
+    """
+    found = snapshot_of(folder)
+    return _sha256("@".join(found)) if found else _hash_files(folder, _text_files(folder))
+
+
+def text_content_hash(folder: Path) -> str | None:
+    """Return `text_hash` as of any folder; None where the text encoder's weights are not there."""
+    names = _text_files(folder)
+    whole = any(name.endswith(".safetensors") for name in names)
+    return _hash_files(folder, names) if whole else None
+
+
+def _text_files(folder: Path) -> list[str]:
+    return [name for name in component_files(folder) if is_text(name) or "/" not in name]
+
+
+def _hash_files(folder: Path, names: list[str]) -> str:
     lines = []
-    for name in component_files(folder):
+    for name in names:
         path = folder / name
         lines.append(f"{name}\t{path.stat().st_size}\t{file_hash(path)}\n")
     return _sha256("".join(lines))

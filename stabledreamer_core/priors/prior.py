@@ -6,14 +6,24 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.memory import halve_on_oom
 from stabledreamer_core.priors import acceleration as fast
 from stabledreamer_core.priors import text
+from stabledreamer_core.priors.embedding_file import missing_prompts, read_embeddings
 from stabledreamer_core.priors.families import Family
-from stabledreamer_core.priors.identity import check_manifest, folder_hash
+from stabledreamer_core.priors.hub import model_name
+from stabledreamer_core.priors.identity import check_manifest, folder_hash, text_hash
 from stabledreamer_core.priors.layout import read_family, read_json
+from stabledreamer_core.priors.memory_plan import (
+    MemoryPlan,
+    folder_sizes,
+    gpu_bytes,
+    has_eight_bit,
+    plan_memory,
+)
 from stabledreamer_core.priors.models import (
     as_damaged_network,
     choose_dtype,
@@ -22,10 +32,11 @@ from stabledreamer_core.priors.models import (
 )
 from stabledreamer_core.priors.openvino_unet import check_openvino, load_openvino_unet
 from stabledreamer_core.priors.schedule import read_schedule, to_eps
-from stabledreamer_core.priors.source import find_folder
+from stabledreamer_core.priors.source import find_file, find_folder
 
 # A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
 CPU_CHUNK = 4
+SMALL_BYTES = 10**9  # of networks that any GPU holds
 MAX_PIXELS = 1024  # of a sample's side, and of its channels
 
 
@@ -41,6 +52,7 @@ def load_prior(
     cache_dir: Path | None = None,
     engine: Literal["torch", "openvino"] = "torch",
     acceleration: fast.Acceleration = "auto",
+    embeddings: Path | str | None = None,
 ) -> "Prior":
     """Open a prior; load its networks when they are first needed.
 
@@ -57,6 +69,8 @@ def load_prior(
             then run in float32.
         acceleration: "none", "graphs" (CUDA graphs), "compile" (torch.compile and graphs: a minute
             or more the first time, kept in `cache_dir`), or "auto": graphs on a GPU.
+        embeddings: a file of embeddings (embedding_file.py), in place of the text encoder, which
+            then need not be there; relative ones are looked up as `source` is.
 
     Raises:
         UserError: one line: the folder is missing or damaged, the pipeline is of another kind,
@@ -64,14 +78,20 @@ def load_prior(
             the engine is missing here.
     """
     device = torch.device(device)
-    folder = find_folder(source, revision, variant, base)
+    folder = find_folder(source, revision, variant, base, text=embeddings is None)
     check_manifest(folder)
-    if chunk is None:
-        chunk = CPU_CHUNK if device.type == "cpu" else 0
     chosen = choose_dtype(dtype, variant, device)
     if engine == "torch":
         how = "none" if device.type == "cpu" else acceleration
-        return Prior(folder, variant, device, chosen, chunk, cache_dir, acceleration=how)
+        most = CPU_CHUNK if chunk is None and device.type == "cpu" else (chunk or 0)
+        prior = Prior(folder, variant, device, chosen, most, cache_dir, acceleration=how)
+        if embeddings is not None:
+            prior.take_embeddings(find_file(embeddings, base))
+        if device.type == "cuda":
+            prior.fit_memory(chunk)
+        return prior
+    if chunk is None:
+        chunk = CPU_CHUNK
     name, family = read_family(folder)
     if not family.openvino:
         raise UserError(f"engine openvino does not run a {name}: set engine to torch")
@@ -132,6 +152,9 @@ class Prior:
         self._networks: dict[str, Any] = {}
         self._functions: dict[str, fast.Function] = {}  # how the networks are called
         self._embeddings: dict[str, Tensor] = {}
+        self._embeddings_file: Path | None = None
+        self._text_place = text.Place(device, dtype)
+        self._vae_slices = False
         self._hash: str | None = None
 
     @property
@@ -140,6 +163,38 @@ class Prior:
         if self._hash is None:
             self._hash = folder_hash(self.folder)
         return self._hash
+
+    def take_embeddings(self, path: Path) -> None:
+        """Take prompts' embeddings from a file, and no others from then on.
+
+        Raises:
+            UserError: it is missing, damaged or of another prior.
+        """
+        self._embeddings |= read_embeddings(path, self.folder)
+        self._embeddings_file = path
+
+    def fit_memory(self, chunk: int | None = None) -> MemoryPlan | None:
+        """Choose, for a GPU, where text is embedded and how many samples run at once.
+
+        None is chosen for networks so small that any card holds them, as the bundled ones.
+
+        Args:
+            chunk: keep this in place of the plan's.
+
+        Raises:
+            UserError: the networks do not fit.
+        """
+        with_text = self._embeddings_file is None
+        sizes = folder_sizes(self.folder, self.variant, self.dtype, self.resolution, with_text)
+        if sizes.text + sizes.denoiser + sizes.vae < SMALL_BYTES:
+            return None
+        plan = plan_memory(sizes, gpu_bytes(self.device), has_eight_bit(), model_name(self.folder))
+        self.chunk, self._vae_slices = plan.chunk if chunk is None else chunk, plan.vae_slices
+        if plan.text == "CPU":
+            self._text_place = text.cpu_place(sizes.text, self.dtype)
+        elif plan.text == "8 bit":
+            self._text_place = text.Place(self.device, self.dtype, eight_bit=True)
+        return plan
 
     def check_size(self, side: int) -> None:
         """Raise a UserError unless it can be asked about images of `side` pixels."""
@@ -159,10 +214,13 @@ class Prior:
         """
         unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._embeddings]
         unseen = [prompt for prompt in unseen if not self._embedding_from_disk(prompt)]
+        if unseen and self._embeddings_file is not None:
+            raise missing_prompts(self._embeddings_file, unseen)
         if unseen:
             self.release()
+            place = self._text_place
             encoded = text.encode_prompts(
-                self.folder, unseen, self.variant, self.dtype, self.device
+                *(self.folder, unseen, self.variant, place.dtype, place.device, place.eight_bit)
             )
             self._embeddings |= encoded
             if self.cache_dir is not None:
@@ -219,7 +277,10 @@ class Prior:
         dtype, layout = self._network("vae").dtype, self._memory_format("vae")
         pixels = (2 * images - 1).to(dtype, memory_format=layout)
         with as_damaged_network(self.folder, "vae"), fast.vae_attention(pixels):
-            latents = self._encoder(pixels.requires_grad)(pixels).to(images.dtype)
+            if self._vae_slices and len(pixels) > 1:
+                latents = self._encode_slices(pixels).to(images.dtype)
+            else:
+                latents = self._encoder(pixels.requires_grad)(pixels).to(images.dtype)
         return (latents - self._shift_factor) * self._scaling_factor
 
     def decode(self, x: Tensor) -> Tensor:
@@ -282,6 +343,18 @@ class Prior:
             self._functions[name] = call
         return self._functions[name]
 
+    def _encode_slices(self, pixels: Tensor) -> Tensor:
+        """Encode image by image, and again in the backward pass: activations of one at a time."""
+        vae = self._network("vae")
+        if getattr(vae, "_supports_gradient_checkpointing", False):
+            vae.enable_gradient_checkpointing()
+        encode = partial(self._family.encode, vae)
+        if not pixels.requires_grad:
+            return torch.cat([encode(image) for image in pixels.split(1)])
+        return torch.cat(
+            [checkpoint(encode, image, use_reentrant=False) for image in pixels.split(1)]
+        )
+
     def _keep_compiled(self) -> None:
         if self.cache_dir is not None:
             fast.keep_compiled(self.cache_dir / "compiled")
@@ -293,8 +366,8 @@ class Prior:
 
     def _embedding_path(self, prompt: str) -> Path:
         assert self.cache_dir is not None
-        how = f"{self.dtype}-{self.device.type}-{self.variant}"
-        return text.embedding_path(self.cache_dir, self.hash, how, prompt)
+        how = f"{self._text_place}-{self.variant}"
+        return text.embedding_path(self.cache_dir, text_hash(self.folder), how, prompt)
 
     def _embedding_from_disk(self, prompt: str) -> bool:
         """Take a prompt's embedding from `cache_dir`; False where it is not there."""

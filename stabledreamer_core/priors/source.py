@@ -53,6 +53,13 @@ def complete_folder(
     return cached if all((cached / name).exists() for name in names) else None
 
 
+def find_file(path: Path | str, base: Path | None = None) -> Path:
+    """Return a file's path, from the current folder or else from `base`, there or not."""
+    path = Path(path).expanduser()
+    other = (base or Path()) / path
+    return other if not path.exists() and other.exists() else path
+
+
 def local_folder(source: str, base: Path | None = None) -> Path | None:
     """Return the folder that `source` names, or None where it must be a hub id.
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 import weakref
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,45 @@ from stabledreamer_core.files import atomic_write
 from stabledreamer_core.priors.layout import is_text, read_family, read_json
 from stabledreamer_core.priors.quiet import quiet
 
+SPARE_BYTES = 2 * 10**9  # of memory, beside a text encoder
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and as what text encoders run."""
+
+    device: torch.device
+    dtype: torch.dtype
+    eight_bit: bool = False  # by bitsandbytes, on a GPU
+
+    def __str__(self) -> str:
+        return f"{self.dtype}-{self.device.type}" + ("-8bit" if self.eight_bit else "")
+
+
+def cpu_place(text_bytes: float, dtype: torch.dtype) -> Place:
+    """Choose the dtype of text encoders on the CPU, whatever memory they leave a GPU.
+
+    float32 where it fits, because a CPU computes it faster, else bfloat16.
+
+    Args:
+        text_bytes: that they take in `dtype`.
+
+    Raises:
+        UserError: neither fits.
+    """
+    import psutil
+
+    numbers = text_bytes / dtype.itemsize
+    free = psutil.virtual_memory().available
+    for chosen in (torch.float32, torch.bfloat16):
+        if numbers * chosen.itemsize + SPARE_BYTES < free:
+            return Place(torch.device("cpu"), chosen)
+    raise UserError(
+        f"the text encoder fits neither the GPU nor this machine's memory: it takes"
+        f" {2 * numbers / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free; compute embeddings on"
+        " another machine (`stabledreamer priors embed`) and set `embeddings` to that file"
+    )
+
 
 def encode_prompts(
     folder: Path,
@@ -29,6 +69,7 @@ def encode_prompts(
     variant: str | None,
     dtype: torch.dtype,
     device: torch.device,
+    eight_bit: bool = False,
 ) -> dict[str, Tensor]:
     """Map each prompt to its embedding [L, D] on the CPU, as ordinary sampling would compute it.
 
@@ -36,7 +77,8 @@ def encode_prompts(
     longer than the encoder reads is cut, with a warning.
     """
     _, family = read_family(folder)
-    pipeline = _text_pipeline(folder, variant, dtype, device)
+    options = {"eight_bit": True} if eight_bit else {}
+    pipeline = _text_pipeline(folder, variant, dtype, device, **options)
     embeddings = {}
     for prompt in prompts:
         try:
@@ -67,7 +109,11 @@ def encode_prompts(
 
 
 def _text_pipeline(
-    folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
+    folder: Path,
+    variant: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    eight_bit: bool = False,
 ) -> Any:
     """Load the pipeline with its tokenizers and text encoders alone.
 
@@ -92,13 +138,26 @@ def _text_pipeline(
                 torch_dtype=dtype,
                 use_safetensors=True,
                 local_files_only=True,
+                **(_eight_bit_options(parts) if eight_bit else {}),
             )
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # a file that does not fit is met with many kinds
             raise UserError(
                 f"this prior is damaged: cannot load the text encoder and tokenizer in {folder}"
                 f" ({type(error).__name__}: {first_line(error)})"
             ) from error
-        return pipeline.to(device)
+        return pipeline if eight_bit else pipeline.to(device)
+
+
+def _eight_bit_options(parts: list[str]) -> dict[str, Any]:
+    """Let bitsandbytes read the text encoders in 8 bits (LLM.int8(), Dettmers et al. 2022)."""
+    from diffusers import PipelineQuantizationConfig
+    from transformers import BitsAndBytesConfig
+
+    encoders = [part for part in parts if part.startswith("text_encoder")]
+    mapping: dict[str, Any] = {part: BitsAndBytesConfig(load_in_8bit=True) for part in encoders}
+    return {"quantization_config": PipelineQuantizationConfig(quant_mapping=mapping)}
 
 
 def _lend_t5gemma() -> None:

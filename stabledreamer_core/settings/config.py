@@ -159,6 +159,8 @@ class Stage(Section):
     """The weights' variant, such as fp16."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """auto: float32 on a CPU, else what the prior suggests; float32, float16, bfloat16."""
+    embeddings: str | None = None
+    """A file of the prompts' embeddings, in place of the text encoder (docs/real-weights.md)."""
     engine: Literal["torch", "openvino"] = "torch"
     """torch, or openvino, which runs the UNet on a CPU in dtype (docs/running.md)."""
     iterations: int = Field(default=900, ge=0, le=1_000_000)

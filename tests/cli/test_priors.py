@@ -130,9 +130,34 @@ def test_weights_that_overflow_are_told(tiny_sd: Path, capsys, tmp_path: Path) -
     assert code == 2 and "--dtype bfloat16" in err and err.count("\n") == 1
 
 
+def test_embed_writes_a_file_that_dream_takes(tiny_if: Path, capsys, tmp_path: Path) -> None:
+    from stabledreamer_core.priors.embedding_file import read_embeddings
+
+    prompts, out = tmp_path / "some.yaml", tmp_path / "some.safetensors"
+    prompts.write_text("[a blue  car, a red bear]")
+    words = ("embed", str(tiny_if), "a red bear", "--prompts", str(prompts), "--out", str(out))
+    code, text, _ = run(capsys, *words)
+    assert code == 0 and "2 prompts with four view words" in text
+    assert f"stage1.embeddings={out}" in text
+    found = read_embeddings(out, tiny_if)
+    assert set(found) == {
+        "",
+        *(
+            f"{prompt}, {view} view"
+            for prompt in ("a red bear", "a blue car")
+            for view in ("front", "side", "back", "overhead")
+        ),
+    }
+    code, _, err = run(capsys, "check", str(tiny_if), "a green cat", "--embeddings", str(out))
+    assert code == 2 and "lack 'a green cat'" in err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["embed", "priors/toybox-if"], "nothing to embed"),
+        (["fetch"], "name a prior"),
+        (["fetch", "--preset", "smal"], "did you mean small"),
         (["list", "klien"], "did you mean klein"),
         (["fetch", "sdxll"], "did you mean sdxl"),
         (["check", "nowhere/at/all"], "no prior"),
