@@ -46,11 +46,16 @@ def tell_needs(config: Config) -> None:
     """
     stages = tuple(config.stage(name) for name in STAGES)
     if any(_is_hub(stage) for stage in stages):
-        _tell(stages, config.device)
+        tell(stages, config.device)
 
 
 @lru_cache(maxsize=4)
-def _tell(stages: tuple[Stage, ...], device: str) -> None:
+def tell(stages: tuple[Stage, ...], device: str) -> None:
+    """Say on stderr what stages need; a stage alone goes without its number.
+
+    Raises:
+        UserError: as `needs`.
+    """
     for line in needs(stages, look_at_machine(device)):
         print(line, file=sys.stderr, flush=True)
 
@@ -67,8 +72,9 @@ def needs(stages: tuple[Stage, ...], machine: Machine) -> list[str]:
         if not _is_hub(stage):
             continue
         known, here = _known(stage), _is_here(stage)
+        label = f"stage {number}: " if len(stages) > 1 else ""
         if known is None:
-            lines.append(f"stage {number}: {stage.prior}" + ("" if here else ", to be downloaded"))
+            lines.append(label + stage.prior + ("" if here else ", to be downloaded"))
             continue
         if known.gated and not here and not machine.login:
             raise UserError(
@@ -79,7 +85,7 @@ def needs(stages: tuple[Stage, ...], machine: Machine) -> list[str]:
         if not here:
             missing[known.source] = max(missing.get(known.source, 0.0), _missing_gb(stage))
         how = ", ".join(_how(stage, machine))
-        lines.append(f"stage {number}: {known.source} ({known.licence}): {how}")
+        lines.append(f"{label}{known.source} ({known.licence}): {how}")
     total = sum(missing.values())
     if total + SPARE_GB > machine.disk_gb and missing:
         raise UserError(

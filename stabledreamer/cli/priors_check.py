@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stabledreamer.cli.options import Whole
-from stabledreamer.cli.priors_named import named
+from stabledreamer.cli.priors_named import Named, named
 from stabledreamer.cli.terminal_picture import picture_lines
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.errors import UserError
@@ -67,6 +67,8 @@ def check(
     from stabledreamer_core.optimization.stage import pick_device
     from stabledreamer_core.priors import load_prior
 
+    if not chosen.folder:
+        tell_of(chosen, device, embeddings)
     place = pick_device(device)
     prior = load_prior(
         chosen.source,
@@ -98,6 +100,27 @@ def check(
     )
     print(f"{out}: {prompt!r}")
     return 0
+
+
+def tell_of(chosen: Named, device: str, embeddings: Path | None) -> None:
+    """Say what a hub model needs, before it is downloaded.
+
+    Raises:
+        UserError: this machine does not have it.
+    """
+    from stabledreamer_core.priors.catalogue import known_source
+    from stabledreamer_core.settings.config import Stage
+    from tasks.needs import tell
+
+    known = known_source(chosen.source)
+    stage = Stage(
+        prior=chosen.source,
+        revision=chosen.revision,
+        variant=chosen.variant,
+        embeddings=str(embeddings) if embeddings else None,
+        resolution=known.side if known else 64,
+    )
+    tell((stage,), device)
 
 
 def _sample(

@@ -69,7 +69,7 @@ def fetch_prior(prior: Named, text: bool) -> None:
         plan = plan_download(prior.source, prior.revision, prior.variant, text)
         free = shutil.disk_usage(plan.folder).free
         print(
-            f"{plan.source} at {plan.commit[:8]}: {plan.missing_bytes / 1e9:.1f} GB to download,"
+            f"{plan.source} at {plan.commit[:8]}: {plan.missing_bytes / 1e9:.3g} GB to download,"
             f" {free / 1e9:.0f} GB free on the disk",
             flush=True,
         )

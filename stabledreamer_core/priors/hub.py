@@ -126,10 +126,9 @@ def refusal(source: str, revision: str | None, error: BaseException) -> UserErro
             "connect and run the same again, or copy the folder here from another machine and set"
             " `prior` to it"
         )
-    return UserError(
-        f"the prior {source} is neither a folder nor cached, and {why}: {remedy}"
-        " (docs/real-weights.md)"
-    )
+    partly = cached_folder(source, revision) is not None
+    state = "is downloaded only in part" if partly else "is neither a folder nor cached"
+    return UserError(f"the prior {source} {state}, and {why}: {remedy} (docs/real-weights.md)")
 
 
 def _within(seconds: float, call: Callable[[], Any], source: str, revision: str | None) -> Any:

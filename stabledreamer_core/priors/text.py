@@ -123,7 +123,9 @@ def _text_pipeline(
     with quiet():
         import diffusers
 
-        name, _ = read_family(folder)
+        name, family = read_family(folder)
+        if family.prepare is not None:
+            family.prepare()
         index = read_json(folder / "model_index.json")
         parts = [part for part, value in index.items() if isinstance(value, list)]
         left_out = {part: None for part in parts if not is_text(part)}

@@ -1,5 +1,6 @@
 """Each family's guided sampling through `Prior` against its pipeline's own, from the same noise."""
 
+import hashlib
 import inspect
 import json
 import shutil
@@ -188,3 +189,41 @@ def test_weights_that_lack_a_tensor_are_told(tmp_path: Path) -> None:
     prior = load_prior(str(tmp_path))
     with pytest.raises(UserError, match="damaged: cannot load"):
         prior.predict_eps(torch.zeros(1, 4, 8, 8), torch.tensor([3]), prior.embed(["a bear"]))
+
+
+def test_the_published_index_of_prx_is_the_one_tested() -> None:
+    """Photoroom/prx-512-t2i-sft at 2996423: its files are not here, the sha256 of one is public."""
+    index = {
+        "_class_name": "PRXPipeline",
+        "_diffusers_version": "0.31.0.dev0",
+        "_name_or_path": "prx-512-t2i-sft",
+        "default_sample_size": 512,
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["prx", "T5GemmaEncoder"],
+        "tokenizer": ["transformers", "GemmaTokenizerFast"],
+        "transformer": ["diffusers", "PRXTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    digest = hashlib.sha256(json.dumps(index, indent=2).encode()).hexdigest()
+    assert digest == "17149e179603dbf06ecdf405a46b997a6a72907c82a9af16a94d441f77f644c9"
+    family = FAMILIES["PRXPipeline"]
+    library, name = index["text_encoder"]
+    assert library in family.libraries and name in family.components["text_encoder"]
+
+
+@pytest.mark.parametrize(
+    ("build", "change"),
+    [
+        (tiny.build_prx, {"text_encoder": ["prx", "T5GemmaEncoder"]}),
+        (tiny.build_prx, {"text_encoder": ["transformers", "T5GemmaEncoder"]}),
+        (tiny.build_prx_pixel, {"vae": [None, None]}),
+    ],
+    ids=["prx library", "transformers library", "no VAE"],
+)
+def test_prx_as_its_conversion_writes_it(build, change: dict, tmp_path: Path) -> None:
+    pipeline = build()
+    pipeline.save_pretrained(tmp_path)
+    if hasattr(pipeline, "text_config"):
+        pipeline.text_config.save_pretrained(tmp_path / "text_encoder")
+    edit(tmp_path / "model_index.json", **change)
+    assert load_prior(str(tmp_path)).embed([PROMPT]).isfinite().all()

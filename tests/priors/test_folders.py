@@ -156,6 +156,22 @@ def test_a_sentencepiece_tokenizer_needs_protobuf(
     assert "pip install protobuf" in refusal(folder)
 
 
+@pytest.mark.parametrize("family", ["tiny_if", "tiny_sd"])
+def test_a_tokenizer_without_its_vocabulary(family: str, request, tmp_path: Path) -> None:
+    folder = shutil.copytree(request.getfixturevalue(family), tmp_path / "mine")
+    (folder / "tokenizer/tokenizer.json").unlink()
+    line = refusal(folder)
+    assert str(folder / "tokenizer") in line and "lacks its vocabulary" in line
+
+
+def test_a_checkpoint_file_and_a_short_name_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "v1-5-pruned.safetensors"
+    file.write_bytes(b"x")
+    assert "from_single_file" in refusal(file)
+    line = refusal("sd15")
+    assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in line and "--preset" in line
+
+
 def test_a_truncated_tokenizer(folder: Path) -> None:
     path = folder / "tokenizer/tokenizer.json"
     path.write_text(path.read_text()[:-20])

@@ -119,6 +119,15 @@ def test_an_incompletely_cached_model_is_refused_offline(empty_cache: Path, tiny
     assert "cannot be reached" in refusal()
 
 
+def test_half_a_download_says_so_offline(hub: Hub, tiny_if: Path, monkeypatch) -> None:
+    hub.models[ID] = tiny_if
+    folder = load_prior(ID).folder
+    (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
+    point_at(monkeypatch, "http://127.0.0.1:9")
+    line = refusal(revision=COMMIT)
+    assert "downloaded only in part" in line and "run the same again" in line
+
+
 def test_the_hash_of_an_unpinned_absent_model_cannot_be_known() -> None:
     with pytest.raises(UserError, match="cannot be reached"):
         prior_hash(ID, revision="main")

@@ -49,6 +49,7 @@ class Family:
     prediction_type: str | None = None  # where the scheduler does not say it
     noise_scale: float = 1.0
     distilled: str | None = None  # key of model_index.json that says so
+    prepare: Callable[[], None] | None = None  # before its pipeline is loaded
     libraries: tuple[str, ...] = ()  # besides transformers, that model_index.json may name
     openvino: bool = False  # its UNet runs in OpenVINO too
 

@@ -1,6 +1,7 @@
 """PRX (rectified flow on latents) and PRXPixel (on pixels: it predicts x0, and its noise is twice
 as strong)."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,19 @@ def encode(vae: Any, pixels: Tensor) -> Tensor:
     return (encode_dc if hasattr(vae, "spatial_compression_ratio") else encode_kl)(vae, pixels)
 
 
+def prepare() -> None:
+    """Let `transformers` have the encoder that published files say is in it.
+
+    diffusers adds it to the module that it imported; transformers may since have put another in
+    its place.
+    """
+    from diffusers.pipelines.prx import T5GemmaEncoder
+
+    module = sys.modules["transformers"]
+    if not hasattr(module, "T5GemmaEncoder"):
+        setattr(module, "T5GemmaEncoder", T5GemmaEncoder)  # noqa: B010
+
+
 LATENT = Family(
     space="latent",
     components={
@@ -52,6 +66,7 @@ LATENT = Family(
     encode=encode,
     pixels=512,
     any_size=True,
+    prepare=prepare,
     libraries=("prx", "diffusers"),  # what its conversion, and what `save_pretrained`, say
 )
 
@@ -67,4 +82,5 @@ PIXEL = replace(
     pixels=1024,
     prediction_type="sample",
     noise_scale=2.0,
+    prepare=None,
 )
