@@ -12,9 +12,15 @@ from pathlib import Path
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.download import plan_download
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.layout import read_family
-from stabledreamer_core.priors.source import find_file, find_folder
+from stabledreamer_core.priors.source import (
+    complete_folder,
+    find_file,
+    find_folder,
+    local_folder,
+)
 from stabledreamer_core.settings.config import Config, Stage, load_config
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job, Request
@@ -91,13 +97,15 @@ def check_priors(config: Config, prompt: str) -> None:
     stages = (config.stage1, config.stage2)
     if any(stage.prior in BUNDLED for stage in stages):
         check_words(prompt)
-    tell_needs(config)
     for stage in stages:
         places = (Path(stage.prior), ROOT / stage.prior)
         if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
             raise UserError(
                 f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
             )
+    tell_needs(config)
+    _ask_hub(stages)
+    for stage in stages:
         text = stage.embeddings is None
         folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT, text)
         if stage.embeddings is not None:
@@ -105,6 +113,19 @@ def check_priors(config: Config, prompt: str) -> None:
         _check_whole(folder, _stamps(sorted(folder.rglob("*"))))
         _check_engine(config, stage)
         _check_tokens(folder, stage, prompt)
+
+
+def _ask_hub(stages: tuple[Stage, ...]) -> None:
+    """Ask for every model that is not here before the first is downloaded.
+
+    Raises:
+        UserError: one cannot be had, or lacks what the settings name.
+    """
+    for stage in stages:
+        text = stage.embeddings is None
+        asked = (stage.prior, stage.revision, stage.variant)
+        if local_folder(stage.prior, ROOT) is None and complete_folder(*asked, text) is None:
+            plan_download(*asked, text)
 
 
 def _check_embeddings(file: Path, folder: Path, stage: Stage, prompt: str) -> None:

@@ -79,6 +79,7 @@ def check(
         base=ROOT,
         cache_dir=EMBEDDINGS,
         embeddings=embeddings,
+        acceleration="none",
     )
     print(
         f"{name}: {prior.space} space, {prior.resolution} x {prior.resolution} pixels,"

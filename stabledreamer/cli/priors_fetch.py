@@ -1,13 +1,16 @@
 """stabledreamer priors fetch: download a prior, and no more of it than is read."""
 
 import shutil
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from stabledreamer.cli.priors_named import Named, named
 from stabledreamer.cli.program import command
 from stabledreamer_core.errors import UserError
+
+if TYPE_CHECKING:
+    from stabledreamer_core.priors.download import Plan
 
 
 def fetch(
@@ -37,9 +40,10 @@ def fetch(
     for one, prior in zip(names, chosen, strict=True):
         if prior.folder:
             raise UserError(f"{one} is a folder on this machine; there is nothing to download")
-    for one, prior in zip(names, chosen, strict=True):
-        fetch_prior(prior, text)
-        print(f"look at it: {command('priors', 'check', one)}")
+    plans = [_plan(prior, text) for prior in chosen]  # all refusals before the first download
+    for one, prior, plan in zip(names, chosen, plans, strict=True):
+        _fetch(prior, plan, text)
+        print(f"look at it: {command('priors', 'check', one)}", flush=True)
     return 0
 
 
@@ -54,30 +58,41 @@ def _of_preset(preset: str) -> list[str]:
     return [one.name if one else source for one, source in zip(known, sources, strict=True)]
 
 
-def fetch_prior(prior: Named, text: bool) -> None:
-    """Download a hub model, saying what it costs first.
+def _plan(prior: Named, text: bool) -> "Plan | None":
+    """What is to be downloaded, or None where all is there.
 
     Raises:
         UserError: it cannot be had.
     """
+    from stabledreamer_core.priors.download import plan_download
+    from stabledreamer_core.priors.source import complete_folder
+
+    if complete_folder(prior.source, prior.revision, prior.variant, text) is not None:
+        return None
+    plan = plan_download(prior.source, prior.revision, prior.variant, text)
+    free = shutil.disk_usage(plan.folder).free
+    print(
+        f"{plan.source} at {plan.commit[:8]}: {plan.missing_bytes / 1e9:.3g} GB to download,"
+        f" {free / 1e9:.0f} GB free on the disk",
+        flush=True,
+    )
+    return plan
+
+
+def _fetch(prior: Named, plan: "Plan | None", text: bool) -> None:
+    """Download what is planned; or verify what is there, and replace what is damaged."""
     from stabledreamer_core.priors.download import download, plan_download, verify
     from stabledreamer_core.priors.layout import check_folder, needed_files
     from stabledreamer_core.priors.source import complete_folder
 
-    folder = complete_folder(prior.source, prior.revision, prior.variant, text)
-    if folder is None:
-        plan = plan_download(prior.source, prior.revision, prior.variant, text)
-        free = shutil.disk_usage(plan.folder).free
-        print(
-            f"{plan.source} at {plan.commit[:8]}: {plan.missing_bytes / 1e9:.3g} GB to download,"
-            f" {free / 1e9:.0f} GB free on the disk",
-            flush=True,
-        )
+    if plan is not None:
         folder = download(plan)
     else:
+        there = complete_folder(prior.source, prior.revision, prior.variant, text)
+        assert there is not None
+        folder = there
         print(f"{prior.source} at {folder.name[:8]}: downloaded; reading it again", flush=True)
-        damaged = verify(folder, needed_files(folder, prior.variant, text))
-        if damaged:
+        if damaged := verify(folder, needed_files(folder, prior.variant, text)):
             print(f"damaged, and removed: {', '.join(damaged)}; downloading again", flush=True)
             folder = download(plan_download(prior.source, folder.name, prior.variant, text))
     check_folder(folder, prior.variant, text)

@@ -155,8 +155,11 @@ def _place(source: str, commit: str, name: str) -> Path:
 def _stream(plan: Plan, file: HubFile, sha256: str, bar: "tqdm[None]") -> None:
     """Download one file of weights to its blob, from where an earlier run stopped."""
     blob, part = _blobs(plan.folder) / sha256, _part(plan.folder, file)
-    blob.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(part.with_suffix(".lock")):  # of two runs one downloads and one waits
+    model = plan.folder.parents[1]
+    lock = model.parent / ".locks" / model.name / f"{sha256}.lock"  # the hub's client's own
+    for folder in (blob.parent, lock.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # of two runs one downloads and one waits
         if blob.exists():
             return
         failures = 0

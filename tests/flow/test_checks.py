@@ -37,6 +37,29 @@ def test_an_enormous_prompt_is_refused():
     assert checks.clean_prompt("a" * checks.MAX_PROMPT_CHARS)
 
 
+def test_a_preset_is_taken_by_its_name(tmp_path):
+    out = str(tmp_path / "asset")
+    quick = checks.prepare(Request(PROMPT, quick=True, out=out)).config
+    assert checks.prepare(Request(PROMPT, preset="quick", out=out)).config == quick
+    assert "did you mean small" in refused(PROMPT, preset="smal", out=out)
+    assert "--quick is itself a preset" in refused(PROMPT, preset="small", quick=True, out=out)
+
+
+def test_both_models_are_asked_for_before_one_is_downloaded(tmp_path, monkeypatch, tiny_if):
+    from huggingface_hub import constants
+
+    from tests.priors.stand_in_hub import point_at, stand_in_hub
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with stand_in_hub() as hub:
+        point_at(monkeypatch, hub.endpoint)
+        hub.models["me/first"] = tiny_if
+        overrides = ("stage1.prior=me/first", "stage1.resolution=16", "stage2.prior=me/second")
+        says = refused("a wizard", overrides=overrides, out=str(tmp_path / "asset"))
+        assert "me/second" in says and "no such model" in says
+        assert not hub.sent(".safetensors")
+
+
 def test_spaces_do_not_matter():
     assert checks.clean_prompt("  a  red\tbear\n") == "a red bear"
 
