@@ -87,7 +87,8 @@ def optimize(
 
         # 2. Render.
         gaussians = activate(params)
-        colors, alphas, depth, info = render(gaussians, target, count)
+        seen = stage.regularizers.depth_smoothness > 0.0
+        colors, alphas, depth, info = render(gaussians, target, count, depth=seen)
         images = F.avg_pool2d(colors.permute(0, 3, 1, 2), stage.supersampling)
         x = to_loss_space(stage, prior, images)
 
@@ -147,12 +148,13 @@ def optimize(
 
 
 def render(
-    gaussians: Splats, target: Target, count: int
+    gaussians: Splats, target: Target, count: int, depth: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
     """RGB [B C, H, W, 3], alpha and expected depth [B C, H, W, 1], and the rasteriser's meta.
 
     Args:
         gaussians: activated, of `count` objects one after another.
+        depth: whether it is wanted; else it has no channel.
     """
     views = target.views
 
@@ -170,7 +172,7 @@ def render(
         width=views.resolution,
         height=views.resolution,
         backgrounds=apart(target.backgrounds),
-        render_mode="RGB+ED",
+        render_mode="RGB+ED" if depth else "RGB",
     )
     if count > 1:
         renders, alphas = renders.flatten(0, 1), alphas.flatten(0, 1)

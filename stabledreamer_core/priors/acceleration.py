@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from stabledreamer_core.errors import first_line
+from stabledreamer_core.priors.memory_plan import gpu_bytes
 
 Acceleration = Literal["auto", "none", "graphs", "compile"]
 Function = Callable[..., Tensor]
@@ -64,56 +65,60 @@ def graphed(function: Function) -> Function:
     """Return `function`, a map of tensors to a tensor without gradient, as CUDA graphs.
 
     The first call of a shape runs as it is and the second is captured. The result is overwritten
-    by the next call. Where a function cannot be captured it goes on as it is, with a warning.
+    by the next call. Where a function cannot be captured, or the GPU has no memory for that, it
+    goes on as it is, with a warning.
     """
+    return _with_graphs(function, _capture)
+
+
+def graphed_with_gradient(function: Callable[..., T]) -> Callable[..., T]:
+    """Return `function`, a differentiable map of tensors, as CUDA graphs of both passes.
+
+    As `graphed`; what else it uses must be frozen, and gradients are overwritten, too.
+    """
+    return _with_graphs(function, _capture_both)
+
+
+def _with_graphs(function: Callable[..., T], capture: Callable[..., Any]) -> Callable[..., T]:
     seen: set[Any] = set()
-    replays: dict[Any, Function] = {}
+    replays: dict[Any, Callable[..., T]] = {}
     failed = False
 
-    def call(*inputs: Tensor) -> Tensor:
+    def call(*inputs: Tensor) -> T:
         nonlocal failed
-        key = _key(inputs)
+        key = tuple((one.shape, one.dtype, one.stride(), one.requires_grad) for one in inputs)
         if key in replays:
             return replays[key](*inputs)
         if failed or key not in seen or len(replays) == MAX_GRAPHS:
             seen.add(key)
             return function(*inputs)
         try:
-            replays[key] = _capture(function, inputs)
+            _check_room(inputs[0].device)
+            replays[key] = capture(function, inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             failed = True
-            _warn(error)
+            warnings.warn(
+                f"a network cannot run as a CUDA graph ({first_line(error)}); it runs as it is,"
+                " slower",
+                stacklevel=2,
+            )
             return function(*inputs)
         return replays[key](*inputs)
 
     return call
 
 
-def graphed_with_gradient(function: Callable[..., T]) -> Callable[..., T]:
-    """Return `function`, a differentiable map of tensors, as CUDA graphs of both passes.
+def _check_room(device: torch.device) -> None:
+    """Raise a RuntimeError unless a graph can have as much memory as anything took so far.
 
-    What else it uses must be frozen. Results and gradients are overwritten by the next call.
+    A capture that runs out of memory would keep what it has got.
     """
-    replays: dict[Any, Any] = {}
-    failed = False
-
-    def call(*inputs: Tensor) -> T:
-        nonlocal failed
-        key = _key(inputs)
-        if key not in replays and not failed and len(replays) < MAX_GRAPHS:
-            try:
-                replays[key] = _capture_both(function, inputs)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                failed = True
-                _warn(error)
-        made: T = replays.get(key, function)(*inputs)
-        return made
-
-    return call
+    need = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
+    torch.cuda.empty_cache()
+    if gpu_bytes(device) - torch.cuda.memory_reserved(device) < 1.2 * need:
+        raise RuntimeError("too little GPU memory is left")
 
 
 def _capture_both(function: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Any:
@@ -137,14 +142,3 @@ def _capture(function: Function, inputs: tuple[Tensor, ...]) -> Function:
         return output
 
     return replay
-
-
-def _key(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    return tuple((one.shape, one.dtype, one.stride(), one.requires_grad) for one in inputs)
-
-
-def _warn(error: RuntimeError) -> None:
-    warnings.warn(
-        f"a network cannot run as a CUDA graph ({first_line(error)}); it runs as it is, slower",
-        stacklevel=3,
-    )
