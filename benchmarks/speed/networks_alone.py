@@ -1,7 +1,7 @@
-"""What a step asks of a prior's networks, timed eagerly through diffusers' own classes.
+"""What a step asks of a prior's networks, timed alone; a loop's time is held against this.
 
 The denoiser without gradient, for every view with and without the prompt; the VAE's encoder there
-and back. A loop's time is held against this.
+and back. Eagerly through diffusers' own classes, and as a prior runs them.
 """
 
 import gc
@@ -68,6 +68,22 @@ def time_vae(name: str, prior: Prior, views: int, most_s: float) -> float:
         family.encode(vae, (2 * images - 1).to(half)).float().sum().backward()
 
     return milliseconds(there_and_back, prior.device, most_s)
+
+
+def time_prior(prior: Prior, views: int, embeddings: Tensor, most_s: float) -> float:
+    """Time the same of a prior's own networks, as it runs them: compiled, or as CUDA graphs."""
+    x_t = torch.randn(2 * views, *prior.sample_shape, device=prior.device)
+    timesteps = torch.linspace(20, 900, 2 * views).long().to(prior.device)
+    prompts = embeddings[[0] * views + [-1] * views]
+    shape = (views, 3, prior.resolution, prior.resolution)
+    images = torch.rand(shape, device=prior.device, requires_grad=True)
+
+    def ask() -> None:
+        if prior.space == "latent":
+            prior.encode(images).sum().backward()
+        prior.predict_eps(x_t, timesteps, prompts)
+
+    return milliseconds(ask, prior.device, most_s)
 
 
 def milliseconds(call: Callable[[], object], device: torch.device, most_s: float) -> float:
