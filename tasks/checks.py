@@ -30,7 +30,7 @@ MAX_PROMPT_CHARS = 300  # characters
 MAX_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
 NEEDED_BYTES = 200 * 2**20
 Stamps = tuple[tuple[str, int, int], ...]  # path, time of the last change, bytes
-BUNDLED = ("priors/toybox-if", "priors/toybox-sd")
+BUNDLED = ("priors/toybox-if", "priors/toybox-flow", "priors/toybox-sd")
 
 
 def prepare(request: Request) -> Job:

@@ -6,12 +6,19 @@ from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.priors import load_prior
 
 
-@pytest.mark.parametrize(("stage", "space"), [("stage1", "pixel"), ("stage2", "latent")])
-def test_the_default_priors_open(stage: str, space: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "source", "space", "tokens"),
+    [
+        ("stage1", None, "pixel", 77),
+        ("stage1", "priors/toybox-flow", "pixel", 32),
+        ("stage2", None, "latent", 77),
+    ],
+)
+def test_the_bundled_priors_open(stage: str, source: str | None, space: str, tokens: int) -> None:
     settings = getattr(load_config(), stage)
-    prior = load_prior(settings.prior, revision=settings.revision, variant=settings.variant)
+    prior = load_prior(source or settings.prior)
     assert prior.space == space
     assert prior.resolution == settings.resolution
     embeddings = prior.embed(["a red bear wearing a top hat, front view", ""])
-    assert embeddings.shape[:2] == (2, 77) and embeddings.isfinite().all()
+    assert embeddings.shape[:2] == (2, tokens) and embeddings.isfinite().all()
     assert not embeddings[0].allclose(embeddings[1])
