@@ -12,7 +12,7 @@ from pathlib import Path
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors.download import plan_download
+from stabledreamer_core.priors.download import check_disk, plan_download
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.layout import read_family
 from stabledreamer_core.priors.source import (
@@ -24,7 +24,7 @@ from stabledreamer_core.priors.source import (
 from stabledreamer_core.settings.config import Config, Stage, load_config
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job, Request
-from tasks.needs import tell_needs
+from tasks.needs import tell_needs, tell_plan
 
 MAX_PROMPT_CHARS = 300  # characters
 MAX_TOKENS = 77  # what IF's T5 and Stable Diffusion's CLIP read
@@ -112,6 +112,7 @@ def check_priors(config: Config, prompt: str) -> None:
             _check_embeddings(find_file(stage.embeddings, ROOT), folder, stage, prompt)
         _check_whole(folder, _stamps(sorted(folder.rglob("*"))))
         _check_engine(config, stage)
+        tell_plan(folder, stage, config.device)
         _check_tokens(folder, stage, prompt)
 
 
@@ -119,13 +120,15 @@ def _ask_hub(stages: tuple[Stage, ...]) -> None:
     """Ask for every model that is not here before the first is downloaded.
 
     Raises:
-        UserError: one cannot be had, or lacks what the settings name.
+        UserError: one cannot be had, or lacks what the settings name, or the disk is too small.
     """
+    plans = []
     for stage in stages:
         text = stage.embeddings is None
         asked = (stage.prior, stage.revision, stage.variant)
         if local_folder(stage.prior, ROOT) is None and complete_folder(*asked, text) is None:
-            plan_download(*asked, text)
+            plans.append(plan_download(*asked, text))
+    check_disk(plans)
 
 
 def _check_embeddings(file: Path, folder: Path, stage: Stage, prompt: str) -> None:

@@ -60,6 +60,30 @@ def tell(stages: tuple[Stage, ...], device: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+@lru_cache(maxsize=4)
+def tell_plan(folder: Path, stage: Stage, device: str) -> None:
+    """Say on stderr, once, how a prior in a folder runs on this machine's GPU.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    if _is_hub(stage) and _known(stage):  # `tell_needs` has said it
+        return
+    from stabledreamer_core.optimization.stage import pick_device
+
+    place = pick_device(device)
+    if place.type != "cuda":
+        return
+    from stabledreamer_core.priors.memory_plan import plan_folder
+    from stabledreamer_core.priors.models import choose_dtype
+
+    dtype = choose_dtype(stage.dtype, stage.variant, place)
+    how = (folder, stage.variant, dtype, place, stage.resolution)
+    _, plan = plan_folder(*how, text=stage.embeddings is None)
+    if plan is not None:
+        print(f"{stage.prior}: {plan.words()}", file=sys.stderr, flush=True)
+
+
 def needs(stages: tuple[Stage, ...], machine: Machine) -> list[str]:
     """Compare what stages need with a machine, as a line each.
 

@@ -33,6 +33,8 @@ def fetch(
         variant: infix of the weights' names, such as fp16.
         text: --no-text leaves the text encoder out, where embeddings come from another machine.
     """
+    from stabledreamer_core.priors.download import check_disk
+
     if (name is None) == (preset is None):
         raise UserError("name a prior, or --preset and a preset")
     names = [name] if name is not None else _of_preset(str(preset))
@@ -41,6 +43,7 @@ def fetch(
         if prior.folder:
             raise UserError(f"{one} is a folder on this machine; there is nothing to download")
     plans = [_plan(prior, text) for prior in chosen]  # all refusals before the first download
+    check_disk([plan for plan in plans if plan is not None])
     for one, prior, plan in zip(names, chosen, plans, strict=True):
         _fetch(prior, plan, text)
         print(f"look at it: {command('priors', 'check', one)}", flush=True)

@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from stabledreamer_core.priors.layout import needed_files, read_family
 TRIES = 5  # without a byte in between
 PAUSE_S = 0.5  # before the second; twice as long before each after it
 TIMEOUT_S = 30.0
+GB = 10**9
 SPARE_BYTES = 2**30  # left free on the disk
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -89,8 +90,7 @@ def download(plan: Plan, progress: bool = True) -> Path:
     Raises:
         UserError: the disk is too small, the connection fails, or a file arrives damaged.
     """
-    if plan.weights:
-        check_disk(plan)
+    check_disk([plan])
     total = sum(file.size for file in plan.weights)
     bar = tqdm(
         total=total,
@@ -112,14 +112,18 @@ def download(plan: Plan, progress: bool = True) -> Path:
     return plan.folder
 
 
-def check_disk(plan: Plan) -> None:
+def check_disk(plans: Sequence[Plan]) -> None:
     """Raise a UserError where the cache's disk does not hold what is missing."""
-    free = shutil.disk_usage(plan.folder).free
-    if plan.missing_bytes + SPARE_BYTES > free:
+    missing = {plan.folder: plan.missing_bytes for plan in plans if plan.weights}
+    if not missing:
+        return
+    need, cache = sum(missing.values()), plans[0].folder.parents[2]
+    free = shutil.disk_usage(cache).free
+    if need + SPARE_BYTES > free:
+        names = ", ".join(dict.fromkeys(plan.source for plan in plans))
         raise UserError(
-            f"{plan.source} needs {plan.missing_bytes / 1e9:.1f} GB more on the disk of"
-            f" {plan.folder.parent.parent}, which has {free / 1e9:.1f} GB free; free some, or set"
-            " HF_HOME to a folder on another disk"
+            f"{names}: {need / GB:.1f} GB more are needed on the disk of {cache}, which has"
+            f" {free / GB:.1f} GB free; free some, or set HF_HOME to a folder on another disk"
         )
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.hub import model_name
 from stabledreamer_core.priors.layout import has_weights, is_text, read_family, weight_files
 
 GB = 10**9
@@ -27,6 +28,7 @@ DENOISED = 0.35 * GB  # activations of one sample, at 512 pixels or fewer
 ENCODED = 1.9 * GB
 ENCODED_BY_BLOCKS = 1.2 * GB
 USUAL_VIEWS = 4
+SMALL_BYTES = 1.0 * GB  # of networks that any GPU holds
 MANY = 16  # samples at once, from which on no limit is set
 
 Where = Literal["GPU", "8 bit", "CPU"]
@@ -93,6 +95,29 @@ def plan_memory(sizes: Sizes, gpu_bytes: float, eight_bit: bool, name: str = "pr
     if sizes.text + RESERVE > gpu_bytes:
         where = "8 bit" if eight_bit and sizes.text / 1.4 + RESERVE <= gpu_bytes else "CPU"
     return MemoryPlan(where, 0 if at_once >= MANY else max(at_once, 1), slices and sizes.vae > 0)
+
+
+def plan_folder(
+    folder: Path,
+    variant: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    side: int,
+    text: bool = True,
+) -> tuple[Sizes, MemoryPlan | None]:
+    """Plan for the prior in a folder and a GPU; None if it is so small that any card holds it.
+
+    Args:
+        text: whether it embeds prompts.
+
+    Raises:
+        UserError: the networks do not fit.
+    """
+    sizes = folder_sizes(folder, variant, dtype, side, text)
+    if sizes.text + sizes.denoiser + sizes.vae < SMALL_BYTES:
+        return sizes, None
+    name = model_name(folder)
+    return sizes, plan_memory(sizes, gpu_bytes(device), has_eight_bit(), name)
 
 
 def least_bytes(sizes: Sizes) -> float:

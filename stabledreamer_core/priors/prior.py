@@ -1,5 +1,6 @@
 """A diffusion prior: one interface to all families, the Toybox priors among them."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,16 +15,9 @@ from stabledreamer_core.priors import acceleration as fast
 from stabledreamer_core.priors import text
 from stabledreamer_core.priors.embedding_file import missing_prompts, read_embeddings
 from stabledreamer_core.priors.families import Family
-from stabledreamer_core.priors.hub import model_name
 from stabledreamer_core.priors.identity import check_manifest, folder_hash, text_hash
 from stabledreamer_core.priors.layout import read_family, read_json
-from stabledreamer_core.priors.memory_plan import (
-    MemoryPlan,
-    folder_sizes,
-    gpu_bytes,
-    has_eight_bit,
-    plan_memory,
-)
+from stabledreamer_core.priors.memory_plan import plan_folder
 from stabledreamer_core.priors.models import (
     as_damaged_network,
     choose_dtype,
@@ -36,7 +30,6 @@ from stabledreamer_core.priors.source import find_file, find_folder
 
 # A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
 CPU_CHUNK = 4
-SMALL_BYTES = 10**9  # of networks that any GPU holds
 MAX_PIXELS = 1024  # of a sample's side, and of its channels
 
 
@@ -173,10 +166,10 @@ class Prior:
         self._embeddings |= read_embeddings(path, self.folder)
         self._embeddings_file = path
 
-    def fit_memory(self, chunk: int | None = None) -> MemoryPlan | None:
+    def fit_memory(self, chunk: int | None = None) -> None:
         """Choose, for a GPU, where text is embedded and how many samples run at once.
 
-        None is chosen for networks so small that any card holds them, as the bundled ones.
+        Networks so small that any card holds them, as the bundled ones, are left as they are.
 
         Args:
             chunk: keep this in place of the plan's.
@@ -184,17 +177,15 @@ class Prior:
         Raises:
             UserError: the networks do not fit.
         """
-        with_text = self._embeddings_file is None
-        sizes = folder_sizes(self.folder, self.variant, self.dtype, self.resolution, with_text)
-        if sizes.text + sizes.denoiser + sizes.vae < SMALL_BYTES:
-            return None
-        plan = plan_memory(sizes, gpu_bytes(self.device), has_eight_bit(), model_name(self.folder))
+        how = (self.folder, self.variant, self.dtype, self.device, self.resolution)
+        sizes, plan = plan_folder(*how, text=self._embeddings_file is None)
+        if plan is None:
+            return
         self.chunk, self._vae_slices = plan.chunk if chunk is None else chunk, plan.vae_slices
         if plan.text == "CPU":
             self._text_place = text.cpu_place(sizes.text, self.dtype)
         elif plan.text == "8 bit":
             self._text_place = text.Place(self.device, self.dtype, eight_bit=True)
-        return plan
 
     def check_size(self, side: int) -> None:
         """Raise a UserError unless it can be asked about images of `side` pixels."""
@@ -276,11 +267,11 @@ class Prior:
             return 2 * images - 1
         dtype, layout = self._network("vae").dtype, self._memory_format("vae")
         pixels = (2 * images - 1).to(dtype, memory_format=layout)
-        with as_damaged_network(self.folder, "vae"), fast.vae_attention(pixels):
-            if self._vae_slices and len(pixels) > 1:
-                latents = self._encode_slices(pixels).to(images.dtype)
-            else:
-                latents = self._encoder(pixels.requires_grad)(pixels).to(images.dtype)
+        sliced = self._vae_slices
+        attention = nullcontext() if sliced else fast.vae_attention(pixels)  # as when run again
+        with as_damaged_network(self.folder, "vae"), attention:
+            encode = self._encode_slices if sliced else self._encoder(pixels.requires_grad)
+            latents = encode(pixels).to(images.dtype)
         return (latents - self._shift_factor) * self._scaling_factor
 
     def decode(self, x: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.priors import load_prior, text
-from stabledreamer_core.priors import prior as prior_module
+from stabledreamer_core.priors import load_prior, memory_plan, text
 from stabledreamer_core.priors.catalogue import KNOWN, find_known
 from stabledreamer_core.priors.memory_plan import (
     DENOISED,
@@ -127,6 +126,32 @@ def test_encoding_in_slices_is_the_same_with_the_same_gradient(tiny_sd: Path) ->
         torch.testing.assert_close(one, other)
 
 
+def test_a_prior_runs_by_its_plan_and_gives_the_same(tiny_sd: Path, monkeypatch) -> None:
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    found = []
+    for planned in (None, MemoryPlan("CPU", 1, True)):
+        prior = load_prior(str(tiny_sd), chunk=0)
+        if planned is not None:
+            monkeypatch.setattr(memory_plan, "SMALL_BYTES", 0)
+            monkeypatch.setattr(memory_plan, "gpu_bytes", lambda _: 1.0)
+            monkeypatch.setattr(memory_plan, "plan_memory", lambda *_, plan=planned: plan)
+            prior.fit_memory()
+            assert prior.chunk == 1 and prior._vae_slices
+        embeddings = prior.embed(["a bear"] * 4)
+        x_t = prior.encode(images)
+        at = torch.tensor([10, 200, 500, 900])
+        found.append((embeddings, x_t, prior.predict_eps(x_t, at, embeddings)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prior_that_cannot_fit_says_so_when_it_is_opened(tiny_sd: Path, monkeypatch) -> None:
+    monkeypatch.setattr(memory_plan, "SMALL_BYTES", 0)
+    monkeypatch.setattr(memory_plan, "gpu_bytes", lambda _: 0.5 * GB)
+    with pytest.raises(UserError, match="has 0 GB for us and"):
+        load_prior(str(tiny_sd)).fit_memory()
+
+
 def test_text_on_the_cpu_takes_what_memory_allows(monkeypatch) -> None:
     import psutil
 
@@ -151,7 +176,7 @@ def test_a_cap_on_the_card_counts(tiny_sd: Path, monkeypatch) -> None:
         torch.cuda.set_per_process_memory_fraction(5 * GB / total)
         assert gpu_bytes(device) == pytest.approx(5 * GB, rel=0.01)
         assert load_prior(str(tiny_sd), device=device).chunk == 0, "small networks fit any card"
-        monkeypatch.setattr(prior_module, "SMALL_BYTES", 0)
+        monkeypatch.setattr(memory_plan, "SMALL_BYTES", 0)
         limited = load_prior(str(tiny_sd), device=device)
         assert 0 < limited.chunk < 16
         torch.cuda.set_per_process_memory_fraction(1 * GB / total)
