@@ -5,7 +5,6 @@ IF's text encoder is T5-XXL, larger than its UNet: it is loaded for a call and f
 
 import gc
 import hashlib
-import sys
 import warnings
 import weakref
 from contextlib import suppress
@@ -129,8 +128,6 @@ def _text_pipeline(
         index = read_json(folder / "model_index.json")
         parts = [part for part, value in index.items() if isinstance(value, list)]
         left_out = {part: None for part in parts if not is_text(part)}
-        if ["transformers", "T5GemmaEncoder"] in index.values():
-            _lend_t5gemma()
         try:
             pipeline = getattr(diffusers, name).from_pretrained(
                 folder,
@@ -160,18 +157,6 @@ def _eight_bit_options(parts: list[str]) -> dict[str, Any]:
     encoders = [part for part in parts if part.startswith("text_encoder")]
     mapping: dict[str, Any] = {part: BitsAndBytesConfig(load_in_8bit=True) for part in encoders}
     return {"quantization_config": PipelineQuantizationConfig(quant_mapping=mapping)}
-
-
-def _lend_t5gemma() -> None:
-    """Let transformers have the class that PRX names.
-
-    diffusers lends it, but to a module that transformers replaces while that class is imported.
-    """
-    from diffusers.pipelines import prx
-
-    transformers = sys.modules["transformers"]
-    if not hasattr(transformers, "T5GemmaEncoder"):
-        transformers.T5GemmaEncoder = prx.T5GemmaEncoder  # type: ignore[attr-defined]
 
 
 def release_memory(device: torch.device) -> None:

@@ -40,10 +40,9 @@ def encode(vae: Any, pixels: Tensor) -> Tensor:
 
 
 def prepare() -> None:
-    """Let `transformers` have the encoder that published files say is in it.
+    """Let transformers have the class that some of PRX's files name in it.
 
-    diffusers adds it to the module that it imported; transformers may since have put another in
-    its place.
+    diffusers lends it, but to a module that transformers replaces while that class is imported.
     """
     from diffusers.pipelines.prx import T5GemmaEncoder
 
