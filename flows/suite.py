@@ -21,9 +21,10 @@ from flows.suite_pages import publish_comparison, publish_suite
 from flows.suite_retry import RETRIES, may_pass, retried, server_errors
 from stabledreamer.runtime import stopping
 from stabledreamer.runtime.runners import Result, Runner, Submit, check_runner, started
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.files import atomic_write
 from tasks.asset_folder import slugs
-from tasks.checks import prepare
+from tasks.checks import check_models, prepare
 from tasks.job import Request
 from tasks.run_record import Record
 
@@ -86,11 +87,12 @@ def suite(
         runner, ray_address: where the tasks run (runners.py).
 
     Raises:
-        UserError: the file cannot be read, or the runner or the batches cannot be had.
+        UserError: the file cannot be read, or the runner, the batches or the priors cannot be had.
     """
     # 1. What to make.
     check_runner(runner, workers, batch, ray_address)
     prompts, own_seeds = read_prompts(Path(file))
+    check_models(load_config(Path(params) if params else None, overrides, quick, preset))
     folder = Path(out).absolute()  # Ray's workers have folders of their own
     settings = Request(
         "",

@@ -97,14 +97,7 @@ def check_priors(config: Config, prompt: str) -> None:
     stages = (config.stage1, config.stage2)
     if any(stage.prior in BUNDLED for stage in stages):
         check_words(prompt)
-    for stage in stages:
-        places = (Path(stage.prior), ROOT / stage.prior)
-        if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
-            raise UserError(
-                f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
-            )
-    tell_needs(config)
-    _ask_hub(stages)
+    check_models(config)
     for stage in stages:
         text = stage.embeddings is None
         folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT, text)
@@ -116,12 +109,21 @@ def check_priors(config: Config, prompt: str) -> None:
         _check_tokens(folder, stage, prompt)
 
 
-def _ask_hub(stages: tuple[Stage, ...]) -> None:
-    """Ask for every model that is not here before the first is downloaded.
+def check_models(config: Config) -> None:
+    """Ask for every model that is not here, before the first is downloaded.
 
     Raises:
-        UserError: one cannot be had, or lacks what the settings name, or the disk is too small.
+        UserError: one cannot be had, lacks what the settings name, or needs what this machine has
+            not.
     """
+    stages = (config.stage1, config.stage2)
+    for stage in stages:
+        places = (Path(stage.prior), ROOT / stage.prior)
+        if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
+            raise UserError(
+                f"the bundled prior {stage.prior} is missing; restore it: git checkout -- priors"
+            )
+    tell_needs(config)
     plans = []
     for stage in stages:
         text = stage.embeddings is None

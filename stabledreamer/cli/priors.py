@@ -65,7 +65,7 @@ def _table(chosen: "list[Known]") -> list[str]:
         "",
         "* downloaded.  disk: to download.  GPU: for one view at a time, with the text",
         "encoder on the CPU; an estimate.  gated: its licence has to be accepted on the",
-        "model's page.  Bundled besides, of toys: priors/toybox-if, priors/toybox-sd.",
+        "model's page.  Bundled besides, of toys: priors/toybox-if, -flow and -sd.",
         f"More about one: {command('priors', 'list', 'NAME')}",
     ]
     return lines

@@ -53,10 +53,15 @@ def suite(
     from flows.prompts_file import read_prompts
     from stabledreamer.runtime.runners import check_runner
     from stabledreamer.runtime.server import prefect_server
+    from stabledreamer.runtime.settings import load_config
+    from tasks.checks import check_models
 
     # Mistakes are told before a server starts.
     read_prompts(file)
     check_runner(runner, workers, batch, ray_address)
+    check_models(
+        load_config(options.params, list(options.overrides), options.quick, options.preset)
+    )
     out = out or Path("outputs") / file.stem
     with prefect_server():
         from flows.suite import suite as make_suite
