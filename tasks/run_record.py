@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ from stabledreamer.runtime.root import ROOT
 from stabledreamer_core import __version__
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
-from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.config import STAGES, Config
 from tasks.code_reach import package_hash
 from tasks.keys import Files, config_hash
 
@@ -52,6 +53,7 @@ def compose(
         "code": code_version(),
         "packages": package_versions(),
         "device": device,
+        "priors": prior_commits(config),
         "stages": {name: steps[name]["facts"] for name in ("stage1", "stage2")},
         "mesh": steps["mesh"]["facts"],
         "metrics": steps["evaluate"]["facts"],
@@ -126,6 +128,20 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def prior_commits(config: Config) -> dict[str, str | None]:
+    """The commit of each stage's prior on the hub; None for a folder."""
+    from stabledreamer_core.priors.hub import hub_commit
+    from stabledreamer_core.priors.source import local_folder
+
+    commits: dict[str, str | None] = dict.fromkeys(STAGES)
+    for name in STAGES:
+        stage = config.stage(name)
+        with suppress(UserError):  # moved away since it was used
+            if local_folder(stage.prior, ROOT) is None:
+                commits[name] = hub_commit(stage.prior, stage.revision)
+    return commits
 
 
 @cache

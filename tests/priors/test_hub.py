@@ -14,10 +14,12 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors import download, load_prior, prior_hash, source
 from stabledreamer_core.priors import hub as hub_module
 from stabledreamer_core.priors.layout import needed_files
+from tasks.run_record import prior_commits
 from tests.priors.stand_in_hub import COMMIT, Hub, digest, point_at, stand_in_hub
 
 ID = "someone/IF-of-mine"
@@ -217,3 +219,11 @@ def test_verification_finds_a_flipped_bit(hub: Hub, tiny_if: Path) -> None:
     assert download.verify(folder, needed_files(folder, None)) == [name]
     assert source.complete_folder(ID, None, None) is None
     assert digest(load_prior(ID).folder / name) == digest(tiny_if / name)
+
+
+def test_the_commit_that_was_taken_is_recorded(hub: Hub, tiny_if: Path, monkeypatch) -> None:
+    hub.models[ID] = tiny_if
+    load_prior(ID)
+    point_at(monkeypatch, "http://127.0.0.1:9")
+    config = load_config(overrides=[f"stage1.prior={ID}"])
+    assert prior_commits(config) == {"stage1": COMMIT, "stage2": None}
