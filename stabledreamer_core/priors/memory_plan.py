@@ -94,7 +94,9 @@ def plan_memory(sizes: Sizes, gpu_bytes: float, eight_bit: bool, name: str = "pr
     where: Where = "GPU"
     if sizes.text + RESERVE > gpu_bytes:
         where = "8 bit" if eight_bit and sizes.text / 1.4 + RESERVE <= gpu_bytes else "CPU"
-    return MemoryPlan(where, 0 if at_once >= MANY else max(at_once, 1), slices and sizes.vae > 0)
+    # A power of two, so that the usual batch is cut into equal pieces: one CUDA graph for all.
+    chunk = 0 if at_once >= MANY else 1 << max(at_once.bit_length() - 1, 0)
+    return MemoryPlan(where, chunk, slices and sizes.vae > 0)
 
 
 def plan_folder(
