@@ -1,5 +1,10 @@
 """Tiny pipelines of the real classes with random weights, one for each family."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from tests.conftest import LETTERS, build_if, build_sd
@@ -289,3 +294,34 @@ def build_ddim_sd():
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
     ))  # fmt: skip
     return pipeline
+
+
+BUILDERS: dict[str, Callable[[], Any]] = {
+    "IFPipeline": build_ddim_if,
+    "StableDiffusionPipeline": build_ddim_sd,
+    "StableDiffusion3Pipeline": build_sd3,
+    "StableDiffusionXLPipeline": build_sdxl,
+    "PixArtSigmaPipeline": build_pixart,
+    "SanaPipeline": build_sana,
+    "Flux2KleinPipeline": build_klein,
+    "PRXPipeline": build_prx,
+    "PRXPixelPipeline": build_prx_pixel,
+}
+
+
+def save(name: str, folder: Path) -> Any:
+    """Save the tiny pipeline of a class as published ones are, and return it as read from there."""
+    pipeline = BUILDERS[name]()
+    pipeline.save_pretrained(folder)
+    if name == "PRXPipeline":
+        edit(folder / "model_index.json", text_encoder=["prx", "T5GemmaEncoder"])
+        pipeline.text_config.save_pretrained(folder / "text_encoder")
+    pipeline = type(pipeline).from_pretrained(folder)
+    if name == "Flux2KleinPipeline":
+        edit(folder / "model_index.json", default_sample_size=32)
+    return pipeline
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -9,7 +9,7 @@ opened. Exit code 1 if there was one.
 """
 
 import argparse
-import importlib.util
+import importlib
 import random
 import sys
 import tempfile
@@ -17,6 +17,7 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from benchmarks.robustness import fuzz_folders
 from benchmarks.robustness.fuzz_targets import TARGETS
@@ -36,15 +37,12 @@ def try_one(name: str, seed: int, index: int) -> Outcome:
 
 
 def tiny_priors(folder: Path) -> list[Path]:
-    """The tests' tiny pixel and latent priors, saved below `folder`."""
-    spec = importlib.util.spec_from_file_location("tiny_priors", ROOT / "tests" / "conftest.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    places = [folder / "tiny-if", folder / "tiny-sd"]
-    for build, place in zip((module.build_if, module.build_sd), places, strict=True):
-        build().save_pretrained(place)
-    return places
+    """The tests' tiny priors of every family, saved below `folder`."""
+    sys.path.insert(0, str(ROOT))
+    tiny: Any = importlib.import_module("tests.tiny_families")
+    for name in tiny.BUILDERS:
+        tiny.save(name, folder / name)
+    return [folder / name for name in tiny.BUILDERS]
 
 
 def main() -> int:

@@ -19,6 +19,8 @@ DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
+# Of a network whose parts do not fit together.
+FAULTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def choose_dtype(setting: str, variant: str | None, device: torch.device) -> torch.dtype:
@@ -89,7 +91,9 @@ def as_damaged_network(folder: Path, component: str) -> Iterator[None]:
     """Turn errors that only a network with an odd description raises into a UserError."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except FAULTS as error:
         raise UserError(
             f"this prior is damaged: {folder / component}/config.json describes a network that"
             f" cannot run ({type(error).__name__}: {first_line(error)})"

@@ -26,7 +26,7 @@ from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.schedule import flow_schedule
 from tests import tiny_families as tiny
-from tests.priors.conftest import BUILDERS, edit
+from tests.tiny_families import BUILDERS, edit
 
 PROMPT, STEPS, SCALE = "a red bear wearing a hat", 10, 4.0
 UNBINNED = ("PixArtSigmaPipeline", "SanaPipeline", "PRXPipeline", "PRXPixelPipeline")
