@@ -50,7 +50,7 @@ def check(
         variant: infix of the weights' names, such as fp16.
         dtype: auto, float32, float16 or bfloat16.
         device: auto, cpu or cuda.
-        embeddings: a file of `priors embed --view-words none`, in place of the text encoder.
+        embeddings: a file that `priors embed` made, in place of the text encoder.
         out: the picture, default outputs/check-NAME.png.
     """
     if count < 1 or steps < 1:

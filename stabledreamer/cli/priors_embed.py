@@ -68,8 +68,8 @@ def embed(
         base=ROOT,
         cache_dir=EMBEDDINGS,
     )
-    texts = list(dict.fromkeys(view for one in asked for view in view_prompts(one, words)))
-    texts.append("")
+    views = (view for one in asked for view in (one, *view_prompts(one, words)))
+    texts = [*dict.fromkeys(views), ""]
     embeddings = dict(zip(texts, prior.embed(texts), strict=True))
     write_embeddings(out, prior.folder, embeddings)
     size = out.stat().st_size / 1e6

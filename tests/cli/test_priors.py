@@ -142,6 +142,7 @@ def test_embed_writes_a_file_that_dream_takes(tiny_if: Path, capsys, tmp_path: P
     found = read_embeddings(out, tiny_if)
     assert set(found) == {
         "",
+        *("a red bear", "a blue car"),
         *(
             f"{prompt}, {view} view"
             for prompt in ("a red bear", "a blue car")
