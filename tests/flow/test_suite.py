@@ -107,3 +107,17 @@ def test_prompts_that_share_a_name_have_folders_of_their_own(make, params, tmp_p
     file.write_text("[A red bear, a blue car, a red bear]")  # whatever their order
     again = suite(str(file), str(out), **run)
     assert {asset["prompt"]: asset["folder"] for asset in again["assets"]} == folders
+
+
+def test_a_preset_reaches_every_asset(monkeypatch, tmp_path):
+    from flows import suite as module
+
+    file, asked = tmp_path / "two.yaml", []
+    file.write_text("[a red bear, a blue car]")
+    monkeypatch.setattr(module, "_make", lambda requests, *_: asked.extend(requests) or [])
+    for name in ("publish_suite", "publish_comparison", "write_contact_sheet"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    module.suite.fn(str(file), str(tmp_path / "out"), preset="quick", bars=False)
+    assert [request.preset for request in asked] == ["quick", "quick"]
+    with pytest.raises(UserError, match="did you mean quick"):
+        module.suite.fn(str(file), str(tmp_path / "out"), preset="quik", bars=False)
