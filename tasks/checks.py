@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
+import torch
+
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
 from stabledreamer_core.errors import UserError
@@ -47,6 +49,7 @@ def prepare(request: Request) -> Job:
     config = _settings(files, request.overrides, _stamps(files))
     folder = Path(request.out).expanduser() if request.out else default_folder(prompt, seed)
     check_owner(folder, prompt, seed)
+    check_device(config.device)
     check_priors(config, prompt)
     check_room(folder, "choose another --out")
     check_room(Path(os.environ["PREFECT_HOME"]), "set PREFECT_HOME to another folder")
@@ -86,6 +89,15 @@ def clean_prompt(prompt: str) -> str:
     if not prompt.isprintable() or not any(character.isalpha() for character in prompt):
         raise UserError(f"the prompt {prompt!r} is not a sentence; say what to make in words")
     return prompt
+
+
+def check_device(device: str) -> None:
+    """Raise a UserError where a GPU is asked for that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "device is cuda, and torch finds no GPU here (`stabledreamer doctor` says why); set it"
+            " to auto or cpu"
+        )
 
 
 def check_priors(config: Config, prompt: str) -> None:

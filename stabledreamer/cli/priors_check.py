@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stabledreamer.cli.options import Whole
-from stabledreamer.cli.priors_named import Named, named
+from stabledreamer.cli.priors_named import Device, Dtype, Named, named, place_of
 from stabledreamer.cli.terminal_picture import picture_lines
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.errors import UserError
@@ -30,8 +30,8 @@ def check(
     seed: Whole = 0,
     revision: str | None = None,
     variant: str | None = None,
-    dtype: str | None = None,
-    device: str = "auto",
+    dtype: Dtype | None = None,
+    device: Device = "auto",
     embeddings: Path | None = None,
     out: Path | None = None,
 ) -> int:
@@ -64,12 +64,11 @@ def check(
     import torch
 
     from stabledreamer_core.memory import peak_memory_bytes
-    from stabledreamer_core.optimization.stage import pick_device
     from stabledreamer_core.priors import load_prior
 
     if not chosen.folder:
         tell_of(chosen, device, embeddings)
-    place = pick_device(device)
+    place = place_of(device)
     prior = load_prior(
         chosen.source,
         revision=chosen.revision,

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from stabledreamer.cli.priors_named import named
+from stabledreamer.cli.priors_named import Device, Dtype, named, place_of
 from stabledreamer.cli.program import command
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.errors import UserError
@@ -20,8 +20,8 @@ def embed(
     view_words: Literal["none", "four", "eight"] | None = None,
     revision: str | None = None,
     variant: str | None = None,
-    dtype: str | None = None,
-    device: str = "auto",
+    dtype: Dtype | None = None,
+    device: Device = "auto",
 ) -> int:
     """Embed prompts with a prior's text encoder, and keep them as a file.
 
@@ -54,7 +54,6 @@ def embed(
     words = view_words or ("eight" if toy else "four")
 
     from stabledreamer_core.distillation.view_prompts import view_prompts
-    from stabledreamer_core.optimization.stage import pick_device
     from stabledreamer_core.priors import load_prior
     from stabledreamer_core.priors.embedding_file import write_embeddings
 
@@ -64,7 +63,7 @@ def embed(
         revision=chosen.revision,
         variant=chosen.variant,
         dtype=dtype or chosen.dtype,
-        device=pick_device(device),
+        device=place_of(device),
         base=ROOT,
         cache_dir=EMBEDDINGS,
     )

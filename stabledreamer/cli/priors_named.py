@@ -2,8 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from stabledreamer.runtime.root import ROOT
+from stabledreamer_core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import device
+
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +52,19 @@ def named(name: str, revision: str | None = None, variant: str | None = None) ->
         raise unknown_name(name)
     folder = local_folder(name, ROOT) is not None
     return Named(name, revision, variant, "auto", 5.0, folder)
+
+
+def place_of(name: Device) -> "device":
+    """The device that --device names.
+
+    Raises:
+        UserError: it is not there.
+    """
+    import torch
+
+    from stabledreamer_core.optimization.stage import pick_device
+
+    place = pick_device(name)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU here (stabledreamer doctor says why)")
+    return place

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from stabledreamer.cli.main import main
 
@@ -42,6 +43,10 @@ def run(arguments: list[str], capsys) -> tuple[int, str, str]:
         (["dream", "a red bear", "--params", "gone.yaml"], "gone.yaml"),
         (["dream", "a red bear", "--set", "stage1.prior=/gone/prior"], "/gone/prior"),
         (["dream", "a red bear", "--nonsense"], "--nonsense"),
+        (["dream", "a red bear", "--preset", "opne"], "did you mean open"),
+        (["dream", "a red bear", "--preset", "open", "--quick"], "itself a preset"),
+        (["dream", "a red bear", "--set", "stage1.embeddings=gone"], "priors embed"),
+        (["dream", "a red bear", "--set", "stage1.prior=sd15"], "stable-diffusion-v1-5"),
         (["suite", "gone.yaml"], "gone.yaml"),
         (["evaluate", "gone"], "gone"),
         (["view", "gone"], "gone"),
@@ -54,6 +59,13 @@ def test_one_line_and_exit_2(arguments, word, capsys, tmp_path, monkeypatch):
     assert out == ""
     assert err.startswith("error: ") and err.count("\n") == 1 and word in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(capsys, tmp_path):
+    out = str(tmp_path / "asset")
+    code, _, err = run(["dream", "a red bear", "--set", "device=cuda", "--out", out], capsys)
+    assert (code, err.count("\n")) == (2, 1) and "finds no GPU" in err
 
 
 def test_out_that_is_a_file(capsys, tmp_path):

@@ -165,6 +165,8 @@ def test_embed_writes_a_file_that_dream_takes(tiny_if: Path, capsys, tmp_path: P
         (["fetch", "priors/toybox-if"], "nothing to download"),
         (["check", "priors/toybox-if", "a bear", "--count", "0"], "at least 1"),
         (["check", "priors/toybox-judge", "a bear"], "model_index.json"),
+        (["check", "priors/toybox-if", "a bear", "--device", "tpu"], "--device"),
+        (["check", "priors/toybox-if", "a bear", "--dtype", "int4"], "--dtype"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], says: str, capsys) -> None:
