@@ -14,6 +14,7 @@ import torch
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.catalogue import find_known
 from stabledreamer_core.priors.download import check_disk, plan_download
 from stabledreamer_core.priors.identity import check_manifest
 from stabledreamer_core.priors.layout import read_family
@@ -130,6 +131,13 @@ def check_models(config: Config) -> None:
     """
     stages = (config.stage1, config.stage2)
     for stage in stages:
+        known = find_known(stage.prior)
+        if known is not None and known.name == stage.prior and not Path(stage.prior).exists():
+            raise UserError(
+                f"settings take a prior's id, not its short name {stage.prior!r}: set prior to"
+                f" {known.source}, revision to {known.revision} and resolution to {known.side}, or"
+                " take a --preset"
+            )
         places = (Path(stage.prior), ROOT / stage.prior)
         if stage.prior in BUNDLED and not any(place.is_dir() for place in places):
             raise UserError(

@@ -6,7 +6,6 @@ Everything after `find_folder` sees a local folder.
 from pathlib import Path
 
 from stabledreamer_core.errors import UserError, first_line
-from stabledreamer_core.priors.catalogue import find_known
 from stabledreamer_core.priors.download import download, plan_download
 from stabledreamer_core.priors.hub import HUB_ID, cached_folder
 from stabledreamer_core.priors.layout import check_folder, needed_files
@@ -86,13 +85,6 @@ def local_folder(source: str, base: Path | None = None) -> Path | None:
     # "priors/mine" has a hub id's form; a folder "priors" says what was meant.
     is_local = any(candidate.parent.is_dir() for candidate in candidates)
     if is_local or not HUB_ID.fullmatch(source):
-        known = find_known(source)
-        if known is not None:
-            raise UserError(
-                f"settings take a prior's id, not its short name {source!r}: set prior to"
-                f" {known.source} and revision to {known.revision}, resolution to {known.side}, or"
-                " take a --preset"
-            )
         looked = " and ".join(str(candidate) for candidate in dict.fromkeys(candidates))
         raise UserError(f"no prior at {source!r}: looked for the folder {looked}")
     return None

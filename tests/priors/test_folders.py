@@ -164,12 +164,10 @@ def test_a_tokenizer_without_its_vocabulary(family: str, request, tmp_path: Path
     assert str(folder / "tokenizer") in line and "lacks its vocabulary" in line
 
 
-def test_a_checkpoint_file_and_a_short_name_are_told(tmp_path: Path) -> None:
+def test_a_checkpoint_file_is_told(tmp_path: Path) -> None:
     file = tmp_path / "v1-5-pruned.safetensors"
     file.write_bytes(b"x")
     assert "from_single_file" in refusal(file)
-    line = refusal("sd15")
-    assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in line and "--preset" in line
 
 
 def test_a_truncated_tokenizer(folder: Path) -> None:

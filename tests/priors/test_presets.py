@@ -11,6 +11,7 @@ from stabledreamer_core.priors.catalogue import known_source
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.hub import COMMIT
 from tasks.checks import clean_prompt
+from tasks.code_reach import reached
 
 REAL = [name for name in presets() if name != "quick"]
 
@@ -82,3 +83,9 @@ def test_the_gallery_can_be_made() -> None:
     prompts, seeds = read_prompts(ROOT / "prompts/gallery.yaml")
     assert len(set(prompts)) == len(prompts) > 30 and seeds == [0]
     assert [clean_prompt(prompt) for prompt in prompts] == prompts
+
+
+def test_a_word_in_the_catalogue_makes_no_asset_anew() -> None:
+    reach = reached("stabledreamer_core.optimization.stage")
+    assert "stabledreamer_core/priors/prior.py" in reach
+    assert "stabledreamer_core/priors/catalogue.py" not in reach
