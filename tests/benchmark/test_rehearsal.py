@@ -12,7 +12,11 @@ from benchmarks.speed.random_pipeline import PROMPT_TOKENS, RandomTokenizer
 from tests.benchmark.conftest import BUILDERS
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+QUICK = ("if", "sd", "sd3")  # of each kind of loop; the others take half a minute together
+EACH = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in BUILDERS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_every_family_is_rehearsed(name, tiny, small, tmp_path):
     tiny(name)
     row = rehearsal.rehearse(name, torch.device("cpu"), tmp_path, steps=2, seconds=0.2)
@@ -37,7 +41,7 @@ def test_whole_makes_a_mesh_and_a_row(tiny, small, tmp_path, monkeypatch, capsys
     assert row["pipeline"] == "sd" and row["error"] == "" and int(row["faces"]) > 0
     rehearsal.append({"pipeline": "other", "error": "out of memory"}, rehearsal.ROWS)
     head, _, first, second = rehearsal.table(rehearsal.ROWS).splitlines()
-    assert {line.count("|") for line in (head, first, second)} == {10}
+    assert {line.count("|") for line in (head, first, second)} == {11}
     assert row["loop_ms"] in first and "out of memory" in second
 
     asset = tmp_path / "sd/asset.glb"
