@@ -11,7 +11,6 @@ from benchmarks.speed import rehearsal
 from benchmarks.speed.random_pipeline import PROMPT_TOKENS, RandomTokenizer
 from tests.benchmark.conftest import BUILDERS
 
-
 QUICK = ("if", "sd", "sd3")  # of each kind of loop; the others take half a minute together
 EACH = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in BUILDERS]
 
