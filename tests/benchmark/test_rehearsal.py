@@ -22,7 +22,8 @@ def test_every_family_is_rehearsed(name, tiny, small, tmp_path):
     assert row["steps"] == 2 and row["loop_ms"] > 0.0 and row["rollbacks"] == 0
     assert row["networks_ms"] == pytest.approx(row["denoiser_ms"] + row["vae_ms"], abs=0.01)
     assert (row["vae_ms"] > 0.0) == (name not in ("if", "prx-pixel"))
-    assert row["ratio"] == pytest.approx(row["loop_ms"] / row["networks_ms"], rel=1e-2)
+    ratio = row["loop_ms"] / row["networks_ms"]
+    assert row["ratio"] == pytest.approx(ratio, rel=1e-2, abs=2e-3)
     assert row["gaussians"] == (60 if row["vae_ms"] == 0.0 else 80)
 
 
