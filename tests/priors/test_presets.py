@@ -1,6 +1,7 @@
 """Presets of real priors: pinned as the catalogue has them, of the side their priors have."""
 
 import pytest
+import torch
 import yaml
 
 from flows.prompts_file import read_prompts
@@ -89,3 +90,16 @@ def test_a_word_in_the_catalogue_makes_no_asset_anew() -> None:
     reach = reached("stabledreamer_core.optimization.stage")
     assert "stabledreamer_core/priors/prior.py" in reach
     assert "stabledreamer_core/priors/catalogue.py" not in reach
+
+
+@pytest.mark.parametrize("name", ["open", "sd3"])
+def test_the_lowest_noise_is_that_of_the_published_recipe(name: str) -> None:
+    """RFDS: .3 of the flow; by equal signal to noise, with Stable Diffusion's betas written out."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    abar = torch.cumprod(1 - betas, 0)
+    nearest = (abar / (1 - abar) - (0.7 / 0.3) ** 2).abs().argmin()
+    config = load_config(preset=name)
+    flows = [one for one in (config.stage1, config.stage2) if one.dtype == "bfloat16"]
+    assert flows
+    for stage in flows:
+        assert stage.annealing.t_min[0] == pytest.approx(int(nearest) / 1000, abs=0.005)
