@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.speed.architectures import build, find_class, read, text_config
-from stabledreamer_core.priors import models, prior, text
+from stabledreamer_core.priors import models, networks, text
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.quiet import quiet
 
@@ -92,7 +92,7 @@ def random_weights(pipelines: dict[Path, str]) -> Iterator[dict[str, float]]:
         return pipeline
 
     with ExitStack() as stack:
-        for module in (models, prior):
+        for module in (models, networks):
             stack.enter_context(patch.object(module, "load_network", load_network))
         stack.enter_context(patch.object(text, "_text_pipeline", text_pipeline))
         yield spent

@@ -76,6 +76,7 @@ def sample(
     `generator` is a CPU one, so that a seed gives the same noise on every device.
     """
     noise = torch.randn(len(cond), *prior.sample_shape, generator=generator).to(prior.device)
+    noise = noise * prior.schedule.sigmas[-1].clamp(min=1.0)  # more than 1 of some flows
     last = torch.full((len(cond),), len(prior.schedule) - 1, device=prior.device)
     x0 = multi_step(prior, noise, last, cond, uncond, guidance_scale, steps, x0_limit)
     with torch.no_grad():

@@ -1,36 +1,29 @@
 """A diffusion prior: one interface to all families, the Toybox priors among them."""
 
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.memory import halve_on_oom
 from stabledreamer_core.priors import acceleration as fast
 from stabledreamer_core.priors import text
+from stabledreamer_core.priors.description import describe
 from stabledreamer_core.priors.embedding_file import missing_prompts, read_embeddings
-from stabledreamer_core.priors.families import Family
 from stabledreamer_core.priors.identity import check_manifest, folder_hash, text_hash
-from stabledreamer_core.priors.layout import read_family, read_json
+from stabledreamer_core.priors.layout import read_family
 from stabledreamer_core.priors.memory_plan import plan_folder
-from stabledreamer_core.priors.models import (
-    as_damaged_network,
-    choose_dtype,
-    load_network,
-    vae_dtype,
-)
+from stabledreamer_core.priors.models import as_damaged_network, choose_dtype
+from stabledreamer_core.priors.networks import Networks
 from stabledreamer_core.priors.openvino_unet import check_openvino, load_openvino_unet
-from stabledreamer_core.priors.schedule import read_schedule, to_eps
+from stabledreamer_core.priors.schedule import to_eps
 from stabledreamer_core.priors.source import find_file, find_folder
 
 # A batch of 8 falls out of a laptop's caches where two of 4 do not (docs/real-weights.md).
 CPU_CHUNK = 4
-MAX_PIXELS = 1024  # of a sample's side, and of its channels
 
 
 def load_prior(
@@ -114,36 +107,19 @@ class Prior:
         openvino_dtype: torch.dtype | None = None,
         acceleration: fast.Acceleration = "none",
     ):
-        _, family = read_family(folder)
-        self._family = family
+        described = describe(folder, dtype)
+        self._family, self.space = described.family, described.family.space
         self.folder, self.variant, self.device, self.dtype = folder, variant, device, dtype
-        self.chunk, self.cache_dir, self.space = chunk, cache_dir, family.space
-        self._openvino_dtype, self._acceleration = openvino_dtype, acceleration
-        denoiser, scale = read_json(folder / family.denoiser / "config.json"), 1
-        if self.space == "latent":
-            scale, *latents = _latent_scale(folder / "vae/config.json")
-            scale *= family.patch
-            self._scaling_factor, self._shift_factor = latents if family.scaled else (1.0, 0.0)
-        index = read_json(folder / "model_index.json")
-        pixels = index.get("default_sample_size") or family.pixels
-        if denoiser.get("sample_size") is None and isinstance(pixels, int) and pixels:
-            denoiser["sample_size"] = pixels // scale
-        self.sample_shape = _sample_shape(denoiser, family.denoiser)
-        self.resolution = self.sample_shape[1] * scale
-        if self.space == "pixel" and self.sample_shape[0] != 3:
-            raise UserError(
-                f"{folder / family.denoiser / 'config.json'}: in_channels is"
-                f" {self.sample_shape[0]}, not 3; only a pipeline's first stage, which starts from"
-                " noise alone, can be a prior"
-            )
-        scheduler = read_json(folder / "scheduler/scheduler_config.json")
-        precise = torch.promote_types(dtype, torch.float32)
-        tokens = (self.sample_shape[1] // _patch_size(denoiser)) ** 2
-        schedule, predicted = read_schedule(scheduler, tokens, precise, _noise_scale(index, family))
-        self.schedule = schedule.to(device)
-        self._prediction_type = family.prediction_type or predicted
-        self._networks: dict[str, Any] = {}
-        self._functions: dict[str, fast.Function] = {}  # how the networks are called
+        self.chunk, self.cache_dir = chunk, cache_dir
+        self.sample_shape, self.resolution = described.sample_shape, described.resolution
+        self._scaling_factor, self._shift_factor = described.scaling_factor, described.shift_factor
+        self.schedule = described.schedule.to(device)
+        self._prediction_type = described.prediction_type
+        self._networks = Networks(
+            *(folder, self._family, variant, device, dtype, acceleration),
+            compiled=cache_dir / "compiled" if cache_dir else None,
+            unet=self._openvino_unet(openvino_dtype) if openvino_dtype else None,
+        )
         self._embeddings: dict[str, Tensor] = {}
         self._embeddings_file: Path | None = None
         self._text_place = text.Place(device, dtype)
@@ -236,7 +212,7 @@ class Prior:
         A batch that does not fit into a GPU's memory is split into smaller chunks from then on.
         """
         family, prediction = self._family, torch.empty_like(x_t)
-        call, layout = self._denoiser(), self._memory_format(family.denoiser)
+        call, layout = self._networks.denoiser(), self._networks.layout(family.denoiser)
         told = self.schedule.timesteps[timesteps]
 
         def ask(size: int) -> None:
@@ -255,7 +231,8 @@ class Prior:
         _, fitting = halve_on_oom(ask, whole, "samples of the prior")
         if fitting < whole:
             self.chunk = fitting
-        return to_eps(prediction, x_t, *self.schedule.at(timesteps), self._prediction_type)
+        alpha, sigma = self.schedule.at(timesteps)
+        return to_eps(prediction, x_t, alpha, sigma, self._prediction_type)
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode images [B, 3, H, W] in [0, 1] to what the prior denoises, in their dtype.
@@ -265,12 +242,10 @@ class Prior:
         """
         if self.space == "pixel":
             return 2 * images - 1
-        dtype, layout = self._network("vae").dtype, self._memory_format("vae")
-        pixels = (2 * images - 1).to(dtype, memory_format=layout)
-        sliced = self._vae_slices
-        attention = nullcontext() if sliced else fast.vae_attention(pixels)  # as when run again
-        with as_damaged_network(self.folder, "vae"), attention:
-            encode = self._encode_slices if sliced else self._encoder(pixels.requires_grad)
+        layout = self._networks.layout("vae")
+        pixels = (2 * images - 1).to(self._network("vae").dtype, memory_format=layout)
+        with as_damaged_network(self.folder, "vae"):
+            encode = self._networks.encoder(pixels.requires_grad, self._vae_slices)
             latents = encode(pixels).to(images.dtype)
         return (latents - self._shift_factor) * self._scaling_factor
 
@@ -284,76 +259,17 @@ class Prior:
 
     def release(self) -> None:
         """Free the networks; they are loaded again when next needed."""
-        if self._networks:
-            self._networks.clear()
-            self._functions.clear()
+        if self._networks.release():
             text.release_memory(self.device)
 
     def _network(self, component: str) -> Any:
-        if component in self._networks:
-            return self._networks[component]
-        if component == "unet" and self._openvino_dtype is not None:
-            self._networks[component] = load_openvino_unet(
-                self.folder,
-                self.variant,
-                self.hash,
-                len(self.schedule),
-                self._openvino_dtype,
-            )
-        else:
-            dtype = vae_dtype(self.dtype) if component == "vae" else self.dtype
-            self._networks[component] = load_network(
-                *(self.folder, component, self.variant, dtype, self.device),
-                memory_format=self._memory_format(component),
-            )
-        return self._networks[component]
+        return self._networks.get(component)
 
-    def _denoiser(self) -> fast.Function:
-        """(x_t, what it is told [B], embeddings) -> its prediction, as the family calls it."""
-        if "denoise" not in self._functions:
-            network = self._network(self._family.denoiser)
-            if self._acceleration == "compile":
-                self._keep_compiled()
-                fast.compile_denoiser(network)
-            call = partial(self._family.call, network)
-            self._functions["denoise"] = (
-                call if self._acceleration == "none" else fast.graphed(call)
-            )
-        return self._functions["denoise"]
-
-    def _encoder(self, with_gradient: bool) -> fast.Function:
-        """Pixels in [-1, 1] -> latents, as the family encodes them."""
-        name = "encode with gradient" if with_gradient else "encode"
-        if name not in self._functions:
-            call: fast.Function = partial(self._family.encode, self._network("vae"))
-            if self._acceleration == "compile":
-                self._keep_compiled()
-                call = fast.compile_vae(call)
-            if self._acceleration != "none":
-                call = (fast.graphed_with_gradient if with_gradient else fast.graphed)(call)
-            self._functions[name] = call
-        return self._functions[name]
-
-    def _encode_slices(self, pixels: Tensor) -> Tensor:
-        """Encode image by image, and again in the backward pass: activations of one at a time."""
-        vae = self._network("vae")
-        if getattr(vae, "_supports_gradient_checkpointing", False):
-            vae.enable_gradient_checkpointing()
-        encode = partial(self._family.encode, vae)
-        if not pixels.requires_grad:
-            return torch.cat([encode(image) for image in pixels.split(1)])
-        return torch.cat(
-            [checkpoint(encode, image, use_reentrant=False) for image in pixels.split(1)]
+    def _openvino_unet(self, dtype: torch.dtype) -> Callable[[], Any]:
+        """Return what loads the UNet in OpenVINO."""
+        return lambda: load_openvino_unet(
+            self.folder, self.variant, self.hash, len(self.schedule), dtype
         )
-
-    def _keep_compiled(self) -> None:
-        if self.cache_dir is not None:
-            fast.keep_compiled(self.cache_dir / "compiled")
-
-    def _memory_format(self, component: str) -> torch.memory_format:
-        """Channels last for convolutions; but a VAE's group norms are slow in it on a GPU."""
-        first = component == "transformer" or (component == "vae" and self.device.type == "cuda")
-        return torch.contiguous_format if first else torch.channels_last
 
     def _embedding_path(self, prompt: str) -> Path:
         assert self.cache_dir is not None
@@ -369,39 +285,3 @@ class Prior:
             return False
         self._embeddings[prompt] = embedding
         return True
-
-
-def _patch_size(denoiser: dict[str, Any]) -> int:
-    size = denoiser.get("patch_size") or 1
-    if not isinstance(size, int) or not 0 < size <= MAX_PIXELS:
-        raise UserError(f"this prior is damaged: its denoiser's patch_size is {str(size)[:40]}")
-    return size
-
-
-def _noise_scale(index: dict[str, Any], family: Family) -> float:
-    scale = index.get("noise_scale", family.noise_scale)
-    if not isinstance(scale, int | float) or not 0.1 <= scale <= 10.0:
-        raise UserError(f"this prior is damaged: model_index.json: noise_scale {str(scale)[:40]}")
-    return float(scale)
-
-
-def _sample_shape(denoiser: dict[str, Any], name: str) -> tuple[int, int, int]:
-    """(C, H, W) that a denoiser's configuration asks for."""
-    size = denoiser.get("sample_size")
-    shape = (denoiser.get("in_channels"), *(size if isinstance(size, list) else (size, size)))
-    if len(shape) != 3 or not all(type(n) is int and 0 < n <= MAX_PIXELS for n in shape):
-        raise UserError(f"this prior is damaged: its {name}'s samples are of shape {shape}"[:300])
-    return shape
-
-
-def _latent_scale(path: Path) -> tuple[int, float, float]:
-    """Pixels a latent, and the latents' scale and shift, of a VAE's configuration."""
-    vae = read_json(path)
-    levels = vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
-    scaling = vae.get("scaling_factor") or 0.18215
-    shift = vae.get("shift_factor") or 0.0
-    if not isinstance(levels, list) or not 0 < len(levels) <= 8:
-        raise UserError(f"this prior is damaged: {path} has no block_out_channels")
-    if not all(isinstance(number, int | float) for number in (scaling, shift)):
-        raise UserError(f"this prior is damaged: {path}: scaling_factor or shift_factor")
-    return 2 ** (len(levels) - 1), float(scaling), float(shift)
