@@ -73,15 +73,15 @@ def write(
     _write(out / "tables.md", markdown(summary))
     _write(out / "assets.csv", assets_csv(rows))
     bars = [{"variant": variant, **figures} for variant, figures in means.items()]
-    _write(out / "plots" / "variants.csv", _csv(["variant", *BEST], bars))
+    _write(out / "plots" / "variants.csv", csv_text(["variant", *BEST], bars))
     for stage, curve in losses.items():
         _write(out / "plots" / f"{stage}.json", _json(curve))  # in CSV, nothing would be drawn as 0
 
 
 def assets_csv(rows: list[Row]) -> str:
     """A line an asset: its variant, prompt, seed and metrics."""
-    assets = [{**row, **{m: _rounded(row["metrics"].get(m)) for m in BEST}} for row in rows]
-    return _csv(["variant", "prompt", "seed", *BEST], assets)
+    assets = [{**row, **{m: rounded(row["metrics"].get(m)) for m in BEST}} for row in rows]
+    return csv_text(["variant", "prompt", "seed", *BEST], assets)
 
 
 def markdown(summary: Summary) -> str:
@@ -90,7 +90,7 @@ def markdown(summary: Summary) -> str:
     parts = [
         "Mean ± standard deviation over prompts (seeds averaged first); in brackets what a perfect "
         "asset has.",
-        _table(
+        table(
             ["variant", "n", *named],
             [
                 [variant, _count(figures), *(_spread(m, figures.get(m)) for m in BEST)]
@@ -102,7 +102,7 @@ def markdown(summary: Summary) -> str:
         parts += [
             "Differences of means over prompts, with p of the paired test in brackets; bold where "
             f"p is below .05, as {0.05 * len(BEST):.1f} of every {len(BEST)} are by chance.",
-            _table(
+            table(
                 ["claim", "ours - other", *named],
                 [
                     [
@@ -120,7 +120,7 @@ def markdown(summary: Summary) -> str:
             f"`{claim['ours']}` against `{claim['other']}`: means over n prompts, their difference "
             "with its 95 % interval, and p of Wilcoxon's signed-rank test (two-sided, this metric "
             "alone).",
-            _table(
+            table(
                 ["metric", claim["ours"], claim["other"], "difference", "p", "n"],
                 [_claim_row(metric, found) for metric, found in claim["metrics"].items()],
             ),
@@ -149,7 +149,8 @@ def _digits(metric: str, value: float, sign: str = "") -> str:
     return f"{value:{sign}.{4 if metric == 'chamfer' else 3}f}"
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """To a millionth, for CSV."""
     return None if value is None else round(value, 6)
 
 
@@ -164,12 +165,14 @@ def _count(figures: dict[str, Any]) -> int:
     return max((found["n"] for found in figures.values()), default=0)
 
 
-def _table(header: list[str], rows: list[list[Any]]) -> str:
+def table(header: list[str], rows: list[list[Any]]) -> str:
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
+def csv_text(columns: list[str], rows: list[dict[str, Any]]) -> str:
+    """CSV with a header, of these columns alone."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
