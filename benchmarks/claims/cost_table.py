@@ -31,9 +31,9 @@ def markdown(rows: list[Row], claims: list[dict[str, str]]) -> str:
             quality = [_difference(rows, claim, metric) for metric in METRICS]
             lines.append([claim["claim"], claim["ours"], took, f"{ratio:.2f}", *quality])
     others = {claim["other"] for claim in claims if seconds(rows, claim["other"])}
-    base = ", ".join(f"`{name}` {_described(rows, name)}" for name in sorted(others))
+    base = "".join(f"; `{name}` {_described(rows, name)}" for name in sorted(others))
     return (
-        f"Seconds are of both stages, for all assets of the variant; {base}. Then the mean "
+        f"Seconds are of both stages, for all assets of the variant{base}. Then the mean "
         "difference over prompts (seeds averaged first) with its 95 % interval and p of Wilcoxon's "
         f"signed-rank test; bold where p is below .05, as {0.05 * len(METRICS):.1f} of every "
         f"{len(METRICS)} are by chance. `{depth_chamfer.NAME}` is of depth maps, not of meshes "
