@@ -1,6 +1,8 @@
 """Public names and where they live; __init__.py imports each when it is first used."""
 
 from .assets.mesh.extract import write_mesh as write_mesh
+from .assets.splats.ply import load_ply as load_ply
+from .assets.splats.ply import save_ply as save_ply
 from .assets.turntable import write_preview as write_preview
 from .assets.turntable import write_turntable as write_turntable
 from .debugger.draw import write_steps as write_steps
@@ -36,8 +38,6 @@ from .scene.cameras import sample_orbit as sample_orbit
 from .scene.gaussians import Splats as Splats
 from .scene.gaussians import activate as activate
 from .scene.gaussians import init_ball as init_ball
-from .scene.gaussians import load_ply as load_ply
-from .scene.gaussians import save_ply as save_ply
 from .scene.regularizers import regularization as regularization
 from .scene.rendering import render_chunks as render_chunks
 from .settings.config import Config as Config

@@ -44,7 +44,7 @@ MESH = "mesh.glb"
 
 OPTIMIZE = "stabledreamer_core.optimization.stage"
 CHECK = "stabledreamer_core.optimization.checkpoint"
-PLY = "stabledreamer_core.scene.gaussians"
+PLY = "stabledreamer_core.assets.splats.ply"
 LOOK = "stabledreamer_core.assets.turntable"
 EXTRACT = "stabledreamer_core.assets.mesh.extract"
 MEASURE = "toybox.metrics.evaluate"

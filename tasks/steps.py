@@ -13,12 +13,12 @@ from prefect import task
 
 from stabledreamer.runtime.progress import stage_progress
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
+from stabledreamer_core.assets.splats.ply import save_ply
 from stabledreamer_core.assets.turntable import write_preview, write_turntable
 from stabledreamer_core.debugger.record import recorder
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
 from stabledreamer_core.optimization.stage import StageResult, run_stage
-from stabledreamer_core.scene.gaussians import save_ply
 from stabledreamer_core.settings.config import StageName
 from tasks import run_record
 from tasks.asset_folder import work_folder

@@ -22,12 +22,13 @@ from benchmarks.claims.nerf_field import RadianceField, render
 from benchmarks.search.results import Result, read_results, recipe_config, result_name
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.assets.splats.ply import load_ply
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.scene.cameras import Views, orbit
-from stabledreamer_core.scene.gaussians import Splats, load_ply
+from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.scene.rendering import drawable
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import STAGES, Config, with_overrides

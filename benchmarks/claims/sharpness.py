@@ -26,12 +26,13 @@ from torch import Tensor
 
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.assets.splats.ply import load_ply
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.optimization import loop as loop
 from stabledreamer_core.optimization.stage import initial_scene
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.priors.schedule import ddpm_schedule
-from stabledreamer_core.scene.gaussians import Splats, load_ply
+from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.settings.config import Config, Stage
 from toybox.captions import caption
 from toybox.catalogue import Toy, all_toys

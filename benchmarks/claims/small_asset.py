@@ -81,10 +81,10 @@ def evaluate(settings: dict[str, Any], prompt_name: str, recipe: str) -> None:
     """Measure what both stages left; the mesh, PLY and preview are of the finished asset."""
     import torch
 
+    from stabledreamer_core.assets.splats.ply import save_ply
     from stabledreamer_core.assets.turntable import write_preview
     from stabledreamer_core.files import atomic_write
     from stabledreamer_core.optimization.checkpoint import load_checkpoint
-    from stabledreamer_core.scene.gaussians import save_ply
     from tasks.keys import MESH, STAGE1, STAGE2
 
     config, prompt, seed = recipe_config(settings, recipe), *asked(settings, prompt_name)

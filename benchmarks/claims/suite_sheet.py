@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.search.results import read_results, result_name
 from benchmarks.search.strips import strip
+from stabledreamer_core.assets.splats.ply import load_ply
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.scene.gaussians import load_ply
 
 CAPTION = 16
 

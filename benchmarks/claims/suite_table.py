@@ -32,8 +32,8 @@ from benchmarks.search.results import (
 )
 from benchmarks.search.scores import doubt, haze
 from stabledreamer_core.assets.mesh.extract import write_mesh
+from stabledreamer_core.assets.splats.ply import load_ply
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.scene.gaussians import load_ply
 from tasks.keys import MESH, STAGE2, step_key
 from toybox.metrics.evaluate import evaluate
 

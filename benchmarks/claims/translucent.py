@@ -34,8 +34,8 @@ from benchmarks.claims.statistics import compare, describe
 from flows.prompts_file import read_prompts
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.assets.splats.ply import save_ply
 from stabledreamer_core.optimization.stage import pick_device, run_stages
-from stabledreamer_core.scene.gaussians import save_ply
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import STAGES, Config
 from toybox.captions import parse

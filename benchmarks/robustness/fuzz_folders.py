@@ -17,10 +17,11 @@ from stabledreamer.cli.evaluate import config_of
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.assets.mesh.read import read_glb
+from stabledreamer_core.assets.splats.ply import PLY_FIELDS, load_ply, save_ply
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
 from stabledreamer_core.optimization.resume import load_newest
 from stabledreamer_core.scene.density import FixedCount
-from stabledreamer_core.scene.gaussians import KEYS, PLY_FIELDS, init_ball, load_ply, save_ply
+from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.tensor_files import save_tensors
 from tasks import ledger, run_record
 from tasks.asset_folder import clear_work, lock_asset

@@ -31,9 +31,9 @@ import yaml
 from benchmarks.search.results import Result, name_of, read_results, recipe_config, result_name
 from benchmarks.search.strips import write_sheets, write_strip
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
+from stabledreamer_core.assets.splats.ply import load_ply, save_ply
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
-from stabledreamer_core.scene.gaussians import load_ply, save_ply
 from stabledreamer_core.settings.config import STAGES
 from tasks.keys import MESH, STAGE1, STAGE2, step_key
 

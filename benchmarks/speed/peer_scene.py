@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stabledreamer_core.assets.splats.ply import SH_C0
 from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.scene.cameras import orbit
-from stabledreamer_core.scene.gaussians import SH_C0, Splats
+from stabledreamer_core.scene.gaussians import Splats
 
 GUIDANCE = 100.0
 

@@ -51,7 +51,7 @@ def test_minimal_makes_the_toy_that_was_asked_for(tmp_path: Path) -> None:
     import torch
 
     from stabledreamer.runtime.settings import load_config
-    from stabledreamer_core.scene.gaussians import load_ply
+    from stabledreamer_core.assets.splats.ply import load_ply
     from toybox.metrics.evaluate import evaluate
 
     run(MINIMAL.read_text(), tmp_path)

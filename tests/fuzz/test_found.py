@@ -12,10 +12,11 @@ from flows.prompts_file import read_prompts
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.mesh.glb import Surface, write_glb
 from stabledreamer_core.assets.mesh.read import read_glb
+from stabledreamer_core.assets.splats.ply import load_ply, save_ply
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from stabledreamer_core.priors import load_prior
-from stabledreamer_core.scene.gaussians import init_ball, load_ply, save_ply
+from stabledreamer_core.scene.gaussians import init_ball
 from stabledreamer_core.settings.yaml_text import parse_yaml
 from stabledreamer_core.tensor_files import save_tensors
 from tasks import run_record

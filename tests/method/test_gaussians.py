@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gsplat import export_splats
+from plyfile import PlyData
+from scipy.spatial.transform import Rotation
 
+from stabledreamer_core.assets.splats.ply import SH_C0, load_ply, save_ply
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.scene.gaussians import KEYS, SH_C0, activate, init_ball, load_ply, save_ply
+from stabledreamer_core.scene.gaussians import KEYS, activate, init_ball
 from stabledreamer_core.seeds import generator
 
 
@@ -63,6 +67,31 @@ def test_ply_agrees_with_gsplats_own_writer(tmp_path: Path) -> None:
     ours = load_ply(tmp_path / "ours.ply")
     for key in KEYS:
         torch.testing.assert_close(ours[key], theirs[key])
+
+
+def test_ply_stands_upright_in_viewers(tmp_path: Path) -> None:
+    splats = ball(50)
+    save_ply(splats, tmp_path / "a.ply")
+    data = PlyData.read(str(tmp_path / "a.ply"))
+    assert data.comments == ["StableDreamer axes: +Y down, front towards -Z"]
+    table = data["vertex"].data
+    axes = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])  # (x, y, z) -> (y, -z, -x)
+    means = np.stack([table[name] for name in "xyz"], 1)
+    np.testing.assert_array_equal(means, splats["means"].numpy() @ axes.T)
+    quats = np.stack([table[f"rot_{index}"] for index in range(4)], 1)
+    theirs = Rotation.from_quat(quats, scalar_first=True).as_matrix()
+    ours = Rotation.from_quat(splats["quats"].numpy(), scalar_first=True).as_matrix()
+    np.testing.assert_allclose(theirs, axes @ ours, atol=1e-6)
+
+
+def test_a_ply_without_our_comment_is_in_our_frame(tmp_path: Path) -> None:
+    save_ply(ball(50), tmp_path / "a.ply")
+    data = PlyData.read(str(tmp_path / "a.ply"))
+    data.comments = []
+    data.write(str(tmp_path / "old.ply"))
+    table = data["vertex"].data
+    means = np.stack([table[name] for name in "xyz"], 1)
+    np.testing.assert_array_equal(load_ply(tmp_path / "old.ply")["means"].numpy(), means)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "text", "fields"])

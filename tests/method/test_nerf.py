@@ -13,8 +13,9 @@ from benchmarks.claims import nerf_measure
 from benchmarks.claims.nerf_field import RadianceField, rays, render
 from benchmarks.search.results import read_results, result_name
 from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.assets.splats.ply import save_ply
 from stabledreamer_core.scene.cameras import Views, orbit
-from stabledreamer_core.scene.gaussians import init_ball, save_ply
+from stabledreamer_core.scene.gaussians import init_ball
 from stabledreamer_core.scene.rendering import drawable, render_chunks
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.tensor_files import save_tensors

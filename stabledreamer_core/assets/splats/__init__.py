@@ -1,0 +1,1 @@
+"""The Gaussians in files that other programs open: one file a format."""
