@@ -1,7 +1,7 @@
 """One sentence becomes one 3D asset.
 
 prompt -> stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable, preview
-                                                         -> mesh -> evaluate -> report
+                                                         -> mesh -> export, evaluate -> report
 """
 
 from functools import partial
@@ -21,6 +21,7 @@ from tasks.step import Steps, take
 from tasks.steps import (
     checkpoint,
     evaluate,
+    export,
     gaussians,
     mesh,
     optimize,
@@ -58,6 +59,7 @@ def make(job: Job, told: bool = True) -> Record:
         step("turntable", turntable)
         step("preview", preview)
         step("mesh", mesh)
+        step("export", export)
 
         # 5. How good it is, and the page that shows it all.
         step("evaluate", evaluate)

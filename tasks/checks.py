@@ -51,6 +51,7 @@ def prepare(request: Request) -> Job:
     folder = Path(request.out).expanduser() if request.out else default_folder(prompt, seed)
     check_owner(folder, prompt, seed)
     check_device(config.device)
+    _check_formats(config)
     check_priors(config, prompt)
     check_room(folder, "choose another --out")
     check_room(Path(os.environ["PREFECT_HOME"]), "set PREFECT_HOME to another folder")
@@ -120,6 +121,14 @@ def check_priors(config: Config, prompt: str) -> None:
         _check_engine(config, stage)
         tell_plan(folder, stage, config.device)
         _check_tokens(folder, stage, prompt)
+
+
+def _check_formats(config: Config) -> None:
+    """Raise a UserError where a format that the run shall write needs what is not installed."""
+    if config.export.formats:
+        from stabledreamer_core.assets.formats import named_formats
+
+        named_formats(config.export.formats)
 
 
 def check_models(config: Config) -> None:

@@ -30,12 +30,14 @@ class Step:
         settings: sections of params.yaml.
         inputs: files of earlier steps, relative to the asset folder.
         outputs: files it leaves there.
+        optional: files it leaves there if its settings ask for them.
     """
 
     root: str
     settings: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 STAGE1 = "stage1/gaussians.safetensors"
@@ -47,6 +49,11 @@ CHECK = "stabledreamer_core.optimization.checkpoint"
 PLY = "stabledreamer_core.assets.splats.ply"
 LOOK = "stabledreamer_core.assets.turntable"
 EXTRACT = "stabledreamer_core.assets.mesh.extract"
+FORMATS = "stabledreamer_core.assets.formats"
+EXPORTS = (  # of `FORMATS`, which takes a while to import; gaussians.ply has a step of its own
+    *("gaussians.compressed.ply", "gaussians.spz", "gaussians.v4.spz", "gaussians.sog"),
+    *("gaussians.glb", "mesh.usdz", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.stl"),
+)
 MEASURE = "toybox.metrics.evaluate"
 
 STEPS: dict[str, Step] = {
@@ -58,6 +65,7 @@ STEPS: dict[str, Step] = {
     "turntable": Step(LOOK, ("device", "turntable"), (STAGE2,), ("turntable.mp4",)),
     "preview": Step(LOOK, ("device", "turntable"), (STAGE2,), ("preview.png",)),
     "mesh": Step(EXTRACT, ("device", "mesh"), (STAGE2,), (MESH,)),
+    "export": Step(FORMATS, ("export",), (STAGE2, MESH), (), EXPORTS),
     "evaluate": Step(MEASURE, ("device", "evaluate"), (STAGE2, MESH), ()),
 }
 

@@ -84,7 +84,9 @@ def intact(out: Path, files: Files) -> bool:
 
 
 def _whole(out: Path, step: str, entry: Entry) -> bool:
-    return set(entry["files"]) == set(STEPS[step].outputs) and intact(out, entry["files"])
+    files, reads = set(entry["files"]), STEPS[step]
+    named = set(reads.outputs) <= files <= {*reads.outputs, *reads.optional}
+    return named and intact(out, entry["files"])
 
 
 def _write(out: Path, entries: dict[str, Entry]) -> None:
@@ -111,7 +113,8 @@ def _recorded(record: run_record.Record) -> dict[str, Any]:
     return {
         name: {
             "key": step.get("key"),
-            "files": {path: files.get(path) for path in STEPS[name].outputs},
+            "files": {path: files.get(path) for path in STEPS[name].outputs}
+            | {path: files[path] for path in STEPS[name].optional if path in files},
             "facts": facts.get(name) or {},
         }
         for name, step in record.get("steps", {}).items()

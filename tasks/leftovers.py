@@ -26,7 +26,11 @@ _LEFT = re.compile(
     "|".join(
         [
             *(_temporary(name) for name in (NAME, REPORT, ledger.NAME)),
-            *(_temporary(name) for step in STEPS.values() for name in step.outputs),
+            *(
+                _temporary(name)
+                for step in STEPS.values()
+                for name in (*step.outputs, *step.optional)
+            ),
             # Resume states, below a step's key; the debugger's records of a run. What
             # `stabledreamer debug` writes without the lock is not here.
             rf"stage[12]/work/[0-9a-f]+/\.state-\d+-{_RANDOM}\.safetensors",

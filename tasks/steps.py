@@ -1,7 +1,7 @@
 """The steps of a run, each a Prefect task cached under its content key (step.py, keys.py).
 
     stage 1 -> checkpoint -> stage 2 -> checkpoint -> gaussians, turntable, preview
-                                                   -> mesh -> evaluate -> report
+                                                   -> mesh -> export, evaluate -> report
 
 What takes seconds to import (open3d, the judge) is imported by the step that needs it.
 """
@@ -101,6 +101,18 @@ def mesh(job: Job, *_: str) -> Manifest:
 
     facts = write_mesh(job.result(), job.config.mesh, job.out / MESH, job.device)
     return manifest(job, (MESH,), facts)
+
+
+@cached_task
+def export(job: Job, *_: str) -> Manifest:
+    """Write the further formats that the settings name."""
+    formats = [name for name in job.config.export.formats if name != "ply"]  # is there already
+    if not formats:
+        return manifest(job, ())
+    from stabledreamer_core.assets.formats import export as write
+
+    written = write(formats, job.result(), job.out / MESH, job.out)
+    return manifest(job, tuple(file for files in written.values() for file in files))
 
 
 @cached_task

@@ -31,10 +31,10 @@ from benchmarks.claims import rows as source
 from benchmarks.claims.campaign import BEFORE, Campaign, read_campaign
 from benchmarks.search.results import read_results, result_name
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
+from stabledreamer_core.assets.splats.ply import load_ply, save_ply
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
-from stabledreamer_core.assets.splats.ply import load_ply, save_ply
 from stabledreamer_core.settings.config import STAGES, Config
 from toybox.metrics.evaluate import evaluate
 

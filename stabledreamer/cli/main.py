@@ -25,6 +25,7 @@ examples:
   stabledreamer dream "a blue car" --seed 3 --quick
   stabledreamer suite prompts/toybox.yaml --out outputs/toybox
   stabledreamer view outputs/a-blue-car-s3
+  stabledreamer export outputs/a-blue-car-s3 --format spz usdz
   stabledreamer priors list
   stabledreamer doctor
 """
@@ -32,7 +33,7 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 AGAIN = "free some space and run the same command again"
 
 
-COMMANDS = ("dream", "suite", "view", "evaluate", "debug", "priors", "serve", "doctor")
+COMMANDS = ("dream", "suite", "view", "export", "evaluate", "debug", "priors", "serve", "doctor")
 # After Ctrl-C what was started must be ended, and that takes its time.
 PATIENCE_S = {"serve": 120.0, "stop_all": 120.0}
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
-from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
+from stabledreamer_core.settings.output import Evaluate, Export, Mesh, Turntable
 from stabledreamer_core.settings.yaml_text import MAX_DEPTH, parse_yaml
 
 MAX_BYTES = 2**20
@@ -274,6 +274,7 @@ class Config(Section):
     debug: Debug = Debug()
     turntable: Turntable = Turntable()
     mesh: Mesh = Mesh()
+    export: Export = Export()
     evaluate: Evaluate = Evaluate()
 
     def stage(self, name: StageName) -> Stage:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Color = tuple[Unit, Unit, Unit]
+FormatName = Literal["ply", "compressed-ply", "spz", "spz-v4", "sog", "gltf", "usdz", "obj", "stl"]
 
 
 class _Section(BaseModel):
@@ -75,6 +76,13 @@ class Mesh(_Section):
 
     texture_resolution: int = Field(default=1024, ge=64, le=4096)
     """Side of that image in pixels."""
+
+
+class Export(_Section):
+    """Further files of the Gaussians and the mesh (docs/outputs.md), made by every run."""
+
+    formats: tuple[FormatName, ...] = ()
+    """Of compressed-ply, spz, spz-v4, sog, gltf, usdz, obj, stl; gaussians.ply is always there."""
 
 
 class ViewPrior(_Section):

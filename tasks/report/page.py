@@ -17,10 +17,11 @@ from stabledreamer_core.assets.mesh.glb import to_gltf_axes
 from stabledreamer_core.assets.mesh.read import read_glb
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
+from tasks.keys import EXPORTS
 from tasks.report.debugger import debugger_data
 
 ASSETS = Path(__file__).parent / "assets"
-DOWNLOADS = ("gaussians.ply", "mesh.glb", "turntable.mp4", "preview.png", "run.json")
+DOWNLOADS = ("gaussians.ply", "mesh.glb", *EXPORTS, "turntable.mp4", "preview.png", "run.json")
 SCRIPTS = ("viewer.js", "debugger.js")
 PLOT_WIDTH, PLOT_HEIGHT = 320, 90
 

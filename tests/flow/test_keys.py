@@ -23,7 +23,7 @@ from tasks.code_reach import METHOD, import_graph, package_hash
 FILES = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64, keys.MESH: "3" * 64}
 ALL = set(keys.STEPS)
 PRIOR_HASH = keys._prior_hash
-AFTER_STAGE2 = {"turntable", "preview", "mesh", "evaluate"}
+AFTER_STAGE2 = {"turntable", "preview", "mesh", "export", "evaluate"}
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,7 @@ def test_every_step_has_a_key_of_its_own():
         ("stage2.guidance_scale=9", {"stage2"}),
         ("turntable.frames=9", {"turntable", "preview"}),
         ("mesh.resolution=99", {"mesh"}),
+        ("export.formats=[spz]", {"export"}),
         ("evaluate.elevation_deg=9", {"evaluate"}),
         ("stage2.prior=elsewhere/prior", {"stage2"}),
         ("stage1.revision=abc", {"stage1"}),
@@ -83,7 +84,7 @@ def test_prompt_and_seed_change_every_step():
     [
         (keys.STAGE1, {"checkpoint1", "stage2"}),
         (keys.STAGE2, {"checkpoint2", "gaussians"} | AFTER_STAGE2),
-        (keys.MESH, {"evaluate"}),
+        (keys.MESH, {"export", "evaluate"}),
     ],
 )
 def test_an_input_file_changes_the_steps_that_read_it_alone(file, steps):
@@ -136,7 +137,9 @@ def edited(path: Path, line: str = "# edited"):
         ("stabledreamer_core/debugger/draw.py", set()),
         ("stabledreamer_core/assets/mesh/extract.py", {"mesh"}),
         ("stabledreamer_core/assets/mesh/color.py", {"mesh"}),
-        ("stabledreamer_core/assets/mesh/glb.py", {"mesh", "evaluate"}),
+        ("stabledreamer_core/assets/mesh/glb.py", {"mesh", "export", "evaluate"}),
+        ("stabledreamer_core/assets/splats/ply.py", {"gaussians", "export"}),
+        ("stabledreamer_core/assets/splats/spz.py", {"export"}),
         ("stabledreamer_core/assets/turntable.py", {"turntable", "preview"}),
         ("stabledreamer_core/optimization/loop.py", STAGES),
         ("stabledreamer_core/distillation/loss.py", {*STAGES, "evaluate"}),

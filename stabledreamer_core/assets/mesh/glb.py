@@ -61,7 +61,7 @@ class Surface:
 
 
 @dataclass
-class _Buffer:
+class Buffer:
     """The binary half of the file, and the tables that say what lies where in it."""
 
     data: bytearray = field(default_factory=bytearray)
@@ -69,13 +69,15 @@ class _Buffer:
     accessors: list[dict[str, Any]] = field(default_factory=list)
 
     def add_bytes(self, content: bytes, target: int | None = None) -> int:
+        """Append bytes, padded to four, as a new view; returns its index."""
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
         self.views.append(view | ({"target": target} if target else {}))
         self.data += content + b"\0" * (-len(content) % 4)
         return len(self.views) - 1
 
     def add_array(self, values: np.ndarray, kind: str, component: int, **extra: Any) -> int:
-        target = ELEMENT_ARRAY_BUFFER if kind == "SCALAR" else ARRAY_BUFFER
+        """Append an array as a new accessor; returns its index."""
+        target = ELEMENT_ARRAY_BUFFER if component == UINT32 else ARRAY_BUFFER
         view = self.add_bytes(values.tobytes(), target)
         description = {"bufferView": view, "componentType": component, "type": kind}
         self.accessors.append(description | {"count": len(values)} | extra)
@@ -88,7 +90,7 @@ def write_glb(path: Path, surface: Surface) -> None:
     Raises:
         UserError: `path` cannot be written.
     """
-    buffer = _Buffer()
+    buffer = Buffer()
     tree: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "StableDreamer"},
         "scene": 0,
@@ -103,10 +105,10 @@ def write_glb(path: Path, surface: Surface) -> None:
         tree["accessors"], tree["bufferViews"] = buffer.accessors, buffer.views
         tree["buffers"] = [{"byteLength": len(buffer.data)}]
     with atomic_write(path) as temporary:
-        temporary.write_bytes(_container(tree, bytes(buffer.data)))
+        temporary.write_bytes(container(tree, bytes(buffer.data)))
 
 
-def _primitive(surface: Surface, buffer: _Buffer) -> dict[str, Any]:
+def _primitive(surface: Surface, buffer: Buffer) -> dict[str, Any]:
     place = to_gltf_axes(surface.vertices).astype("<f4")
     box = {"min": place.min(0).tolist(), "max": place.max(0).tolist()}
     normals = to_gltf_axes(surface.normals).astype("<f4")
@@ -129,7 +131,7 @@ def _primitive(surface: Surface, buffer: _Buffer) -> dict[str, Any]:
     }
 
 
-def _material(surface: Surface, buffer: _Buffer, tree: dict[str, Any]) -> dict[str, Any]:
+def _material(surface: Surface, buffer: Buffer, tree: dict[str, Any]) -> dict[str, Any]:
     base: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     if surface.texture is not None:
         picture = io.BytesIO()
@@ -141,7 +143,7 @@ def _material(surface: Surface, buffer: _Buffer, tree: dict[str, Any]) -> dict[s
     return {"pbrMetallicRoughness": base, "extensions": {"KHR_materials_unlit": {}}}
 
 
-def _container(tree: dict[str, Any], binary: bytes) -> bytes:
+def container(tree: dict[str, Any], binary: bytes) -> bytes:
     """Build the file: a header, then the JSON and the binary as chunks padded to four bytes."""
     text = json.dumps(tree, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)

@@ -1,5 +1,6 @@
 """Read GLB meshes back, with trimesh: for the report's viewer and the surface metrics."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,21 @@ def read_glb(path: Path) -> Surface | None:
         return _surface(mesh)
     except Exception as error:  # a file of another kind lacks what ours has
         raise UserError(f"{path} cannot be read as a mesh of ours: {first_line(error)}") from error
+
+
+def read_textured(path: Path) -> Surface | None:
+    """As `read_glb`, but a textured mesh keeps its picture instead of colours on its vertices.
+
+    Raises:
+        UserError: the file is missing, damaged, or not one of ours.
+    """
+    mesh, surface = read_mesh(path), read_glb(path)
+    visual: Any = mesh.visual if mesh else None
+    picture = getattr(getattr(visual, "material", None), "baseColorTexture", None)
+    if surface is None or picture is None:
+        return surface
+    uvs = np.asarray(visual.uv) * (1, -1) + (0, 1)  # trimesh counts from the lower left
+    return replace(surface, colors=None, uvs=uvs, texture=np.asarray(picture.convert("RGB")))
 
 
 def _surface(mesh: trimesh.Trimesh) -> Surface:
