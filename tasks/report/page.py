@@ -21,7 +21,7 @@ from tasks.keys import EXPORTS
 from tasks.report.debugger import debugger_data
 
 ASSETS = Path(__file__).parent / "assets"
-DOWNLOADS = ("gaussians.ply", "mesh.glb", *EXPORTS, "turntable.mp4", "preview.png", "run.json")
+DOWNLOADS = ("gaussians.ply", "mesh.glb", "turntable.mp4", "preview.png", "run.json")
 SCRIPTS = ("viewer.js", "debugger.js")
 PLOT_WIDTH, PLOT_HEIGHT = 320, 90
 
@@ -42,7 +42,7 @@ def write_report(asset_dir: Path) -> Path:
         device=escape(str(record["device"])),
         metrics=_metrics(record["metrics"]),
         stages="".join(_stage(name, facts) for name, facts in record["stages"].items()),
-        downloads=_downloads(asset_dir),
+        downloads=_downloads(asset_dir, record),
         config=escape(json.dumps(record["config"], indent=2)),
         packages=_rows({**record["packages"], "StableDreamer": _code(record["code"])}),
         mesh=_mesh_data(asset_dir / "mesh.glb"),
@@ -95,11 +95,13 @@ def _curve(losses: list[float]) -> str:
     )
 
 
-def _downloads(asset_dir: Path) -> str:
+def _downloads(asset_dir: Path, record: dict[str, Any]) -> str:
+    """Links to the files of this run; an export of an earlier one may lie beside them."""
+    exports = [name for name in EXPORTS if name in record["files"]]
     links = [
         f'<li><a href="{name}" download>{name}</a> '
         f"{(asset_dir / name).stat().st_size / 1e6:.1f} MB</li>"
-        for name in DOWNLOADS
+        for name in (*DOWNLOADS, *exports)
         if (asset_dir / name).exists()
     ]
     return f"<ul>{''.join(links)}</ul>"

@@ -50,6 +50,10 @@ def run(arguments: list[str], capsys) -> tuple[int, str, str]:
         (["suite", "gone.yaml"], "gone.yaml"),
         (["evaluate", "gone"], "gone"),
         (["view", "gone"], "gone"),
+        (["export", "gone", "--format", "ply"], "gone"),
+        (["export", ".", "--format", "ply"], "no finished asset"),
+        (["export", "gone", "--format", "pyl"], "did you mean ply"),
+        (["export", "gone"], "which formats"),
     ],
 )
 def test_one_line_and_exit_2(arguments, word, capsys, tmp_path, monkeypatch):

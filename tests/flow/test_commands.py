@@ -43,6 +43,17 @@ def test_evaluate_prints_the_records_metrics(asset, capsys):
     assert all(name in table for name in printed)
 
 
+def test_export_writes_and_checks(asset, tmp_path, capsys):
+    before = written(asset)
+    command = ["export", str(asset), "--format", "gltf", "obj,sog", "--out", str(tmp_path)]
+    assert main([*command, "--check"]) == 0
+    gltf, obj, sog = capsys.readouterr().out.splitlines()
+    assert float(gltf.split()[3]) > float(sog.split()[3]) > 40.0 and "dB" not in obj
+    files = {"gaussians.sog", "gaussians.glb", "mesh.obj"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+    assert written(asset) == before
+
+
 @pytest.fixture(scope="module")
 def recorded(make, tmp_path_factory):
     """The same asset, recorded while it was made."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stabledreamer_core.assets import formats
+from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
 from tasks.keys import STAGE1, STAGE2
 
@@ -100,6 +102,25 @@ def test_a_mesh_setting_makes_the_mesh_alone(asset, make):
     change = ["mesh.resolution=20"]
     assert remade(asset, lambda: make(asset, overrides=change)) == {"mesh.glb"} | PAGES
     assert remade(asset, lambda: make(asset)) == {"mesh.glb"} | PAGES  # and back
+
+
+def test_formats_are_written_beside_the_rest_and_kept(asset, make):
+    change = ["export.formats=[sog, gltf, stl]"]
+    files = {"gaussians.sog", "gaussians.glb", "mesh.stl"}
+    assert remade(asset, lambda: make(asset, overrides=change)) == files | PAGES
+    assert files <= set(json.loads((asset / "run.json").read_text())["files"])
+    assert 'href="gaussians.sog"' in (asset / "report.html").read_text()
+    (asset / ".steps.json").unlink()  # run.json knows them too
+    assert remade(asset, lambda: make(asset, overrides=change)) == set()
+    (asset / "gaussians.sog").write_bytes(b"damaged")
+    assert remade(asset, lambda: make(asset, overrides=change)) == files | PAGES
+
+
+def test_a_missing_library_is_told_before_the_run(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="spz needs packages"):
+        make(tmp_path / "asset", overrides=["export.formats=[spz]"])
+    assert not (tmp_path / "asset").exists()
 
 
 def test_a_stage_2_setting_keeps_stage_1(asset, make):
