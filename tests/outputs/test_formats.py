@@ -4,6 +4,7 @@ import importlib
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,11 @@ from stabledreamer_core.assets import formats
 from stabledreamer_core.assets.fidelity import pictures, psnr_of
 from stabledreamer_core.assets.formats import MESHES, NAMES, SPLATS, export, named_formats
 from stabledreamer_core.assets.mesh.glb import Surface, srgb_to_linear, write_glb
+from stabledreamer_core.assets.splats.frames import GLTF, VIEWER, rotate
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.scene.cameras import Views, around
 from stabledreamer_core.scene.gaussians import Splats, finite
+from stabledreamer_core.scene.rendering import render_chunks
 from stabledreamer_core.seeds import generator
 from tasks.keys import EXPORTS
 
@@ -73,6 +77,26 @@ def test_splats_are_read_back_to_the_same_picture(name, splats, tmp_path: Path) 
     assert psnr_of(finite(splats), back) > LEAST_DB.get(name, 40.0)
     turned = {**back, "means": back["means"][:, [1, 0, 2]]}
     assert psnr_of(finite(splats), turned) < 30.0  # another frame would be seen
+
+
+@pytest.mark.parametrize(
+    ("frame", "camera"),
+    [(VIEWER, [1.0, 1.0, 1.0, 1.0]), (GLTF, [1.0, -1.0, -1.0, 1.0])],
+    ids=["y down, seen along +z", "y up, seen along -z"],
+)
+def test_the_front_is_upright_before_the_camera_of_the_frame(frame, camera, splats) -> None:
+    front = around(1, 0.0, 3.2, 40.0, 128)
+    viewmat = torch.diag(torch.tensor(camera))
+    viewmat[2, 3] = 3.2
+    theirs = replace(front, viewmats=viewmat[None])
+
+    def picture(scene: Splats, views: Views) -> torch.Tensor:
+        ((renders, _),) = render_chunks(scene, views, (0.5, 0.5, 0.5), torch.device("cpu"))
+        return renders
+
+    torch.testing.assert_close(
+        picture(rotate(finite(splats), frame), theirs), picture(splats, front), atol=1e-3, rtol=0.0
+    )
 
 
 def test_psnr_is_that_of_the_pictures(splats) -> None:
