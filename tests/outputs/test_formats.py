@@ -145,6 +145,7 @@ def test_obj_has_the_mesh_and_its_colours(mesh, tmp_path: Path) -> None:
         np.testing.assert_allclose(shown, made.colors, atol=1 / 255)
     else:
         assert files == ("mesh.obj", "mesh.mtl", "mesh.png")
+        assert "Kd 1.00000000 1.00000000 1.00000000" in (tmp_path / "mesh.mtl").read_text()
         np.testing.assert_array_equal(np.asarray(back.visual.material.image), made.texture)
         corners = dict(zip(map(tuple, np.round(back.vertices, 4)), back.visual.uv, strict=True))
         for point, (u, v) in zip(made.vertices[:, [1, 2, 0]], made.uvs, strict=True):

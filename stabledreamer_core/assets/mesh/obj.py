@@ -15,6 +15,8 @@ from trimesh.visual.material import SimpleMaterial
 from stabledreamer_core.assets.mesh.glb import Surface, to_gltf_axes
 from stabledreamer_core.files import atomic_write
 
+WHITE, BLACK = [255, 255, 255, 255], [0, 0, 0, 255]
+
 
 def save_obj(surface: Surface, path: Path) -> None:
     """Write `path`; a textured surface's material (.mtl) and picture (.png) beside it.
@@ -37,6 +39,11 @@ def _visual(surface: Surface, name: str) -> ColorVisuals | TextureVisuals:
     if surface.texture is None or surface.uvs is None:
         colors = np.rint(255 * np.asarray(surface.colors).clip(0, 1))
         return ColorVisuals(vertex_colors=colors.astype(np.uint8))
-    material = SimpleMaterial(image=Image.fromarray(surface.texture), name=name)
-    material.ambient = material.diffuse  # the light is in the picture already
+    material = SimpleMaterial(  # the light is in the picture already: no shade darkens it
+        image=Image.fromarray(surface.texture),
+        diffuse=WHITE,
+        ambient=WHITE,
+        specular=BLACK,
+        name=name,
+    )
     return TextureVisuals(uv=surface.uvs * (1, -1) + (0, 1), material=material)
