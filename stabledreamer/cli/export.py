@@ -45,7 +45,7 @@ def export(
     from tasks.keys import MESH, STAGE2
     from tasks.run_record import read_asset
 
-    names = named_formats(part for one in formats for part in one.split(",") if part)
+    names = named_formats((part for one in formats for part in one.split(",") if part), check)
     read_asset(dir)
     splats, _ = load_checkpoint(dir / STAGE2)
     folder = out or dir

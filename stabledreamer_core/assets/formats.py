@@ -34,6 +34,8 @@ class SplatFormat:
     """Into our world frame."""
     needs: tuple[str, ...] = ()
     """Modules of optional packages."""
+    load_needs: tuple[str, ...] = ()
+    """Those that reading alone needs."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ SPLATS: dict[FormatName, SplatFormat] = {
     ),
     "spz": SplatFormat("gaussians.spz", save_spz, load_spz, ("gsply",)),
     "spz-v4": SplatFormat("gaussians.v4.spz", save_spz_v4, load_spz, ("gsply", "zstandard")),
-    "sog": SplatFormat("gaussians.sog", save_sog, load_sog),
+    "sog": SplatFormat("gaussians.sog", save_sog, load_sog, load_needs=("gsply", "imagecodecs")),
     "gltf": SplatFormat("gaussians.glb", save_gltf, load_gltf),
 }
 MESHES: dict[FormatName, MeshFormat] = {
@@ -65,8 +67,11 @@ MESHES: dict[FormatName, MeshFormat] = {
 NAMES: tuple[FormatName, ...] = get_args(FormatName)
 
 
-def named_formats(names: Iterable[str]) -> list[FormatName]:
+def named_formats(names: Iterable[str], read_back: bool = False) -> list[FormatName]:
     """The formats of these names, each once; "all" names every one.
+
+    Args:
+        read_back: whether the files will be read, too.
 
     Raises:
         UserError: there is none of a name, or a package that one needs is not installed.
@@ -80,6 +85,8 @@ def named_formats(names: Iterable[str]) -> list[FormatName]:
         found |= dict.fromkeys(one for one in NAMES if name in (one, "all"))
     for one in found:
         needs = SPLATS[one].needs if one in SPLATS else MESHES[one].needs
+        if read_back and one in SPLATS:
+            needs += SPLATS[one].load_needs
         if any(find_spec(module) is None for module in needs):
             raise UserError(f"{one} needs packages that are not installed: {INSTALL}")
     return list(found)

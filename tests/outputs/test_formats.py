@@ -69,7 +69,7 @@ def mesh(request, tmp_path: Path) -> tuple[Surface, Path]:
 @pytest.mark.parametrize("name", SPLATS)
 def test_splats_are_read_back_to_the_same_picture(name, splats, tmp_path: Path) -> None:
     kind = SPLATS[name]
-    for module in (*kind.needs, *(("gsply", "imagecodecs") if name == "sog" else ())):
+    for module in (*kind.needs, *kind.load_needs):
         pytest.importorskip(module)
     assert export([name], splats, tmp_path / "no.glb", tmp_path) == {name: (kind.file,)}
     back = kind.load(tmp_path / kind.file)
@@ -218,6 +218,9 @@ def test_a_missing_package_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr(formats, "find_spec", missing)
     with pytest.raises(UserError, match=r"usdz needs .* '\.\[export\]'"):
         named_formats(["obj", "usdz"])
+    assert named_formats(["sog"]) == ["sog"]
+    with pytest.raises(UserError, match="sog needs"):
+        named_formats(["sog"], read_back=True)
 
 
 def test_nothing_to_write_is_a_users_error(tmp_path: Path) -> None:
