@@ -9,18 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stabledreamer.runtime.artifacts import counted, escaped, number, table
+from stabledreamer.runtime.figures import WANTED
 
 Entry = dict[str, Any]
 Pair = tuple[str, int]  # prompt, seed
 
-WANTED = {  # the value that a perfect asset has; figures that are not here are not judged
-    **dict.fromkeys(("category", "colour", "accessory", "accessory_colour", "view"), 1.0),
-    **dict.fromkeys(("view_exact", "r_precision", "f_score", "normal_consistency"), 1.0),
-    **dict.fromkeys(("volume_ratio", "detail", "prior_view", "prior_agreement"), 1.0),
-    **dict.fromkeys(("clip_score", "clip_r_precision"), 1.0),
-    **{"frontal": 0.125, "prior_fronts": 0.375},
-    **dict.fromkeys(("chamfer", "multi_face", "prior_multi_face", "colour_error"), 0.0),
-}
 TOLERANCE = 0.01  # of shares; one judged view of 24 is 0.04
 TOLERANCES = {"chamfer": 0.001, "colour_error": 0.005, "detail": 0.1, "volume_ratio": 0.02}
 SLOWER = 1.25  # times; less is the machine's mood

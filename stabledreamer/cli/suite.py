@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from stabledreamer.cli.options import RunOptions, Whole
+from stabledreamer.cli.program import command
 
 EXAMPLES = """\
 examples:
@@ -82,4 +83,7 @@ def suite(
     for failure in summary["failures"]:
         print(f"failed: {failure['prompt']!r} seed {failure['seed']}: {failure['error']}")
     print(f"{len(summary['assets'])} assets, {len(summary['failures'])} failures: {out}")
+    if summary["assets"]:
+        print(f"all on one picture: {out / 'contact_sheet.png'}")
+        print(f"look at them: {command('view', out)}")
     return 1 if summary["failures"] else 0

@@ -1,17 +1,35 @@
-"""A folder's files over HTTP, and where a file of an asset can be seen so.
+"""A folder of assets over HTTP: its gallery, its files; and where a file can be seen so.
 
-As `python -m http.server`, but under this machine's own names alone. Else any web page could read
-them, by making its own name lead to 127.0.0.1 (DNS rebinding).
+On 127.0.0.1 and under this machine's own names alone (guard.py). Hidden files, links that lead
+out of the folder and listings are not served.
 """
 
+import mimetypes
 import os
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import socket
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
 PAGES = "STABLEDREAMER_PAGES"  # environment variable: "<url> <folder that it shows>"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+CLOSED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+PAGE = CLOSED.replace("form-action 'none'", "form-action 'self'")  # its search
+MEDIA = "img-src 'self' data: blob:; media-src 'self'"
+FILES_POLICY = f"{CLOSED}; {MEDIA}; style-src 'unsafe-inline'"
+# report.html holds its script and styles, and loads only pictures and the video.
+REPORT_POLICY = f"{FILES_POLICY}; script-src 'unsafe-inline'"
+TYPES = {
+    ".glb": "model/gltf-binary",
+    ".mp4": "video/mp4",
+    ".ply": "application/octet-stream",
+    ".safetensors": "application/octet-stream",
+}
 
 
 def page_of(path: Path) -> str | None:
@@ -23,28 +41,83 @@ def page_of(path: Path) -> str | None:
     return f"{url}/{quote(path.relative_to(shown).as_posix())}"
 
 
-def own_names(port: int) -> list[str]:
-    """What a server at this port is called on this machine."""
-    return [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+def listen(port: int) -> socket.socket:
+    """A socket on 127.0.0.1; port 0 is any free one.
+
+    Raises:
+        OSError, OverflowError: the port cannot be had.
+    """
+    return socket.create_server(("127.0.0.1", port))
 
 
-def pages_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the folder on 127.0.0.1; port 0 is any free one."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(_OwnNames, directory=str(folder)))
+def serve_pages(folder: Path, listening: socket.socket) -> Thread:
+    """Serve the folder's pages at the socket, in a thread that ends with the program."""
+    import uvicorn
+
+    from stabledreamer.runtime.guard import guarded
+
+    app = guarded(pages_app(folder), listening.getsockname()[1])
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+    )
+    # In a thread uvicorn leaves the signals to the program.
+    thread = Thread(target=uvicorn.Server(config).run, args=([listening],), daemon=True)
+    thread.start()
+    return thread
 
 
-class _OwnNames(SimpleHTTPRequestHandler):
-    """Refuses what was sent under another name."""
+def pages_app(folder: Path) -> Any:
+    """The ASGI app: `/` is the gallery, or leads to the report of a folder that is one asset."""
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse, RedirectResponse, Response
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
 
-    def parse_request(self) -> bool:
-        """As for the base class; False where an error was answered."""
-        if not super().parse_request():
-            return False
-        called = [name.lower() for name in self.headers.get_all("Host", [])]
-        if len(called) == 1 and called[0] in own_names(self.connection.getsockname()[1]):
-            return True
-        self.send_error(403, "unknown host")
-        return False
+    from stabledreamer.runtime.gallery import gallery_page
 
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
+    for suffix, kind in TYPES.items():
+        mimetypes.add_type(kind, suffix)
+
+    class Files(StaticFiles):
+        """Ranges and types are Starlette's, and that nothing leads out of the folder."""
+
+        def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+            """As for the base class; nothing for a hidden file, nor for a link to one."""
+            try:
+                full, facts = super().lookup_path(path)
+            except ValueError:  # a NUL in the path
+                return "", None
+            real = os.path.relpath(os.path.realpath(full), os.path.realpath(folder))
+            parts = [*Path(path).parts, *Path(real).parts]
+            if full and any(part.startswith(".") and part != "." for part in parts):
+                return "", None
+            return full, facts
+
+        def file_response(self, full_path: Any, *more: Any, **named: Any) -> Response:
+            """With a policy for what the file may load and run."""
+            response = super().file_response(full_path, *more, **named)
+            report = os.path.basename(full_path) == "report.html"
+            policy = REPORT_POLICY if report else FILES_POLICY
+            response.headers.update({**HEADERS, "Content-Security-Policy": policy})
+            return response
+
+    async def home(request: Request) -> Response:
+        if (folder / "report.html").is_file():
+            return RedirectResponse("/report.html", headers=HEADERS)
+        asked = request.query_params
+        page, nonce = await run_in_threadpool(
+            gallery_page, folder, asked.get("sort", "name"), asked.get("q", "")
+        )
+        policy = f"{PAGE}; {MEDIA}; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
+        headers = {**HEADERS, "Content-Security-Policy": policy, "Cache-Control": "no-store"}
+        return HTMLResponse(page, headers=headers)
+
+    return Starlette(routes=[Route("/", home), Mount("/", Files(directory=folder))])

@@ -18,7 +18,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from stabledreamer.runtime.auth import auth_string
-from stabledreamer.runtime.server_app import KEEP_ALIVE_S, guarded
+from stabledreamer.runtime.guard import guarded
+from stabledreamer.runtime.server_app import KEEP_ALIVE_S
 from stabledreamer.runtime.serving import look
 
 AUTH = f"stabledreamer:{secrets.token_urlsafe(32)}"  # another one in each process

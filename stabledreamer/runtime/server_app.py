@@ -8,15 +8,12 @@ instead.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
-from typing import Any
 from urllib.parse import urlsplit
 
-from stabledreamer.runtime.pages import PAGES, own_names, pages_server
+from stabledreamer.runtime.guard import App, guarded, own_origins
+from stabledreamer.runtime.pages import PAGES, listen, serve_pages
 
-App = Callable[..., Any]
 # A call that meets a connection just closed is tried again after 2 s; Prefect's clients close
 # their own after 25.
 KEEP_ALIVE_S = 60
@@ -28,7 +25,7 @@ def server_settings(port: int, auth: str) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_API_AUTH_STRING": auth,
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(_own_origins(port)),
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(own_origins(port)),
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
@@ -40,33 +37,5 @@ def create_app() -> App:
     from prefect.settings import get_current_settings
 
     url, _, folder = os.environ[PAGES].partition(" ")
-    pages = pages_server(Path(folder), urlsplit(url).port or 0)
-    Thread(target=pages.serve_forever, daemon=True).start()
+    serve_pages(Path(folder), listen(urlsplit(url).port or 0))
     return guarded(create_app(final=True), get_current_settings().server.api.port)
-
-
-def guarded(app: App, port: int) -> App:
-    """The ASGI app, refusing what was sent under another name or by another's page.
-
-    Around Prefect's app, not a middleware in it: Prefect's services call that one under a name of
-    their own.
-    """
-    from starlette.datastructures import Headers
-    from starlette.responses import PlainTextResponse
-
-    names, origins = set(own_names(port)), set(_own_origins(port))
-    refuse = PlainTextResponse("unknown host or origin\n", 403)
-
-    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        headers = Headers(scope=scope) if "headers" in scope else Headers()
-        called = [name.lower() for name in headers.getlist("host")]
-        sent_by = {origin.lower() for origin in headers.getlist("origin")}
-        known = len(called) == 1 and called[0] in names and sent_by <= origins
-        await (app if known or scope["type"] == "lifespan" else refuse)(scope, receive, send)
-
-    return answer
-
-
-def _own_origins(port: int) -> list[str]:
-    """Where the pages of a server at this port come from."""
-    return [f"http://{name}" for name in own_names(port)]
