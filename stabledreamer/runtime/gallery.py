@@ -48,19 +48,20 @@ def gallery_page(folder: Path, sort: str = "name", query: str = "") -> tuple[str
 
     Args:
         sort: "name", "prompt", "seed", "seconds" or a metric's name (best first).
-        query: words that prompt or folder must all hold.
+        query: words that prompt or folder must all hold; the other cards are hidden.
     """
     cards = list(cards_below(folder))
     metrics = sorted({name for card in cards for name in card.metrics}, key=_place)
     keys = {**OWN_KEYS, **{name: f"{_words(name)} {direction(name)}".strip() for name in metrics}}
     sort = sort if sort in keys else "name"
     words = query.lower().split()
-    shown = [card for card in ordered(cards, sort) if all(word in card.text for word in words)]
+    cards = ordered(cards, sort)
+    found = [all(word in card.text for word in words) for card in cards]
     nonce = secrets.token_urlsafe(16)
     page = _template().render(
         title=_text(folder.resolve().name),
-        cards=shown,
-        total=len(cards),
+        cards=list(zip(cards, found, strict=True)),
+        count=sum(found),
         unfinished=sum(bool(card.problem) for card in cards),
         first=[*FIRST, sort],
         keys=keys,

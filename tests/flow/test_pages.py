@@ -171,6 +171,12 @@ def test_sorted(suite, sort, order):
     assert "chamfer ↓" in page and "f score ↑" in page and "frontal → 0.125" in page
 
 
+def test_search_hides_what_does_not_match(suite):
+    page, _ = gallery_page(suite, query="Bear RED")
+    assert "1 of 5 assets" in page and page.count(" hidden>") == 4
+    assert '<li data-text="a red bear a">' in page
+
+
 def test_an_unfinished_asset_is_said_to_be_so(suite):
     page, _ = gallery_page(suite)
     assert "5 of 5 assets" in page and "1 without a result" in page
