@@ -206,7 +206,7 @@ def _check_tokenizer(folder: Path) -> None:
         if not path.is_file():
             raise UserError(f"this prior is damaged: {path} is no file")
         if path.suffix == ".json":
-            read_json(path)
+            _check_padding(path, read_json(path))
     if folder.is_dir() and not any((folder / name).exists() for name in VOCABULARIES):
         raise UserError(
             f"this prior is incomplete: the tokenizer {folder} lacks its vocabulary (one of"
@@ -222,6 +222,19 @@ def _check_tokenizer(folder: Path) -> None:
         raise UserError(
             f"reading the tokenizer {spiece} needs the package protobuf: pip install protobuf"
         ) from error
+
+
+def _check_padding(path: Path, settings: dict[str, Any]) -> None:
+    """Raise a UserError where prompts would be padded to more tokens than a machine can hold.
+
+    The library that pads ends the process when memory runs out. A length of 1e30 means none.
+    """
+    padding = settings.get("padding")
+    strategy = padding.get("strategy") if isinstance(padding, dict) else None
+    fixed = strategy.get("Fixed") if isinstance(strategy, dict) else None
+    for length in (settings.get("model_max_length"), fixed):
+        if isinstance(length, int | float) and MAX_NUMBER < length < 1e20:
+            raise UserError(f"{path}: prompts of {length:g} tokens; at most {MAX_NUMBER} are read")
 
 
 def _check_weights(path: Path, variant: str | None) -> None:

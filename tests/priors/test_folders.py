@@ -170,6 +170,20 @@ def test_a_checkpoint_file_is_told(tmp_path: Path) -> None:
     assert "from_single_file" in refusal(file)
 
 
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("tokenizer_config.json", {"model_max_length": 2 * 10**9}),
+        ("tokenizer.json", {"padding": {"strategy": {"Fixed": 2 * 10**9}}}),
+    ],
+)
+def test_a_tokenizer_that_pads_without_end(folder: Path, file: str, change: dict) -> None:
+    path = folder / "tokenizer" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match="prompts of 2e\\+09 tokens"):
+        load_prior(str(folder))
+
+
 def test_a_truncated_tokenizer(folder: Path) -> None:
     path = folder / "tokenizer/tokenizer.json"
     path.write_text(path.read_text()[:-20])
