@@ -74,6 +74,7 @@ def test_assets_are_paired_and_made_once(run: Any, tmp_path: Path) -> None:
         assert len(list(csv.DictReader(table))) == len(keys)
 
 
+@pytest.mark.slow
 def test_meshes_are_measured_wherever_the_gaussians_are(run: Any) -> None:
     made = len(run("flow_twin", "--count", "1"))
     measured = run("flow_twin", "--count", "1", "--meshes", "--workers", "1")[made:]

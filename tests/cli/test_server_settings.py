@@ -43,7 +43,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("name", ["dream", "suite"])
+@pytest.mark.parametrize("name", ["dream", pytest.param("suite", marks=pytest.mark.slow)])
 def test_what_nothing_here_needs_stays_off(tmp_path, monkeypatch, name):
     """Services that work at every message, in the one process that all workers report to."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)

@@ -140,6 +140,7 @@ def test_settings_that_no_batch_can_have_are_refused(params, override):
         suite_batch.check_batch(Request("", params=str(params), overrides=(override,)))
 
 
+@pytest.mark.slow
 def test_killed_in_both_stages_of_a_batch_it_ends_with_the_same_bits(
     params, prefect, monkeypatch, tmp_path
 ):
