@@ -140,17 +140,13 @@ def _sample(
     import torch
     from tqdm import tqdm
 
-    from stabledreamer_core.distillation.denoise import multi_step
+    from stabledreamer_core.distillation.denoise import sample
 
     limit = "dynamic" if prior.space == "pixel" else "none"
-    last = torch.tensor([len(prior.schedule) - 1], device=prior.device)
-    images = []
-    for _ in tqdm(range(count), desc="pictures", disable=None):
-        noise = torch.randn(1, *prior.sample_shape, generator=random).to(prior.device)
-        x_t = noise * prior.schedule.at(last)[1].view(-1, 1, 1, 1).to(noise)
-        x0 = multi_step(prior, x_t, last, cond, uncond, scale, steps, limit)
-        with torch.no_grad():
-            images.append(prior.decode(x0).float().cpu())
+    images = [
+        sample(prior, cond, uncond, scale, steps, random, limit).float().cpu()
+        for _ in tqdm(range(count), desc="pictures", disable=None)
+    ]
     pictures = torch.cat(images)
     if not pictures.isfinite().all():
         raise UserError(

@@ -182,7 +182,7 @@ def _check(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         raise UserError(f"checkpoint {path} is damaged: of its target there is only a part")
     Ks = tensors.get("target.Ks", torch.eye(3)[None])
     if Ks.ndim != 3 or Ks.shape[1:] != (3, 3) or not 0.0 < float(Ks.abs().max()) < 1e6:
-        raise UserError(f"checkpoint {path} is damaged: its target's cameras are none")
+        raise UserError(f"checkpoint {path} is damaged: its target has no cameras")
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

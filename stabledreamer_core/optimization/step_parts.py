@@ -54,8 +54,8 @@ def _as_graphs(losses: Losses) -> tuple[Activate, Losses]:
 
     def lose(*values: Tensor) -> tuple[Tensor, Tensor]:
         gaussians = dict(zip(KEYS, values, strict=False))
-        x, x0_hat, weight, colors, alphas, depth = values[len(KEYS) :]
-        return losses(x, x0_hat, weight, gaussians, colors, alphas, depth)
+        x, x0_hat, weight, *rendered = values[len(KEYS) :]
+        return losses(x, x0_hat, weight, gaussians, *rendered)
 
     shape_graph, lose_graph = graphed_with_gradient(shape), graphed_with_gradient(lose)
 
@@ -64,15 +64,8 @@ def _as_graphs(losses: Losses) -> tuple[Activate, Losses]:
         return {"means": splats["means"]} | dict(zip(SHAPED, values, strict=True))
 
     def fast_losses(
-        x: Tensor,
-        x0_hat: Tensor,
-        weight: Tensor,
-        gaussians: Splats,
-        colors: Tensor,
-        alphas: Tensor,
-        depth: Tensor,
+        x: Tensor, x0_hat: Tensor, weight: Tensor, gaussians: Splats, *rendered: Tensor
     ) -> tuple[Tensor, Tensor]:
-        scene = (gaussians[key] for key in KEYS)
-        return lose_graph(*scene, x, x0_hat, weight, colors, alphas, depth)
+        return lose_graph(*(gaussians[key] for key in KEYS), x, x0_hat, weight, *rendered)
 
     return fast_activate, fast_losses

@@ -78,10 +78,15 @@ def test_no_step_waits_for_the_gpu(kind: str, request: pytest.FixtureRequest) ->
     torch.cuda.set_sync_debug_mode("default")
 
 
+EVERY = dict.fromkeys(["scale", "anisotropy", "depth_smoothness", "saturation", "leakage"], 0.1)
+
+
+@pytest.mark.parametrize("regularizers", [{}, EVERY], ids=["default", "every"])
 @pytest.mark.parametrize(("kind", "side"), [("tiny_if", 16), ("tiny_sd", 32)])
-def test_graphs_change_nothing(kind: str, side: int, request: pytest.FixtureRequest) -> None:
-    every = dict.fromkeys(["scale", "anisotropy", "depth_smoothness", "saturation", "leakage"], 0.1)
-    stage = small(request.getfixturevalue(kind), side, regularizers=every).model_dump()
+def test_graphs_change_nothing(
+    kind: str, side: int, regularizers: dict[str, float], request: pytest.FixtureRequest
+) -> None:
+    stage = small(request.getfixturevalue(kind), side, regularizers=regularizers).model_dump()
     curves = []
     for how in ("none", "graphs"):
         settings = {"device": "cuda", "acceleration": how, "stage1": stage}
