@@ -1,8 +1,9 @@
 """A published pipeline with random weights: a folder that `load_prior` opens, and what fills it.
 
-The folder holds descriptions alone. `random_weights` stands in for the two places that read weights
-(`models.load_network` and the text encoders'), and builds the networks on the device at full size;
-all else is what runs with real weights.
+The folder holds descriptions alone. `random_weights` stands in for the three places that read
+weights (`models.load_network`, the text encoders' and the count of their bytes), and builds the
+networks at full size; all else is what runs with real weights. A cap on the GPU's memory does not
+count while a network is made, which takes float32 for a while.
 """
 
 import inspect
@@ -17,8 +18,8 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.speed.architectures import build, find_class, read, text_config
-from stabledreamer_core.priors import models, networks, text
+from benchmarks.speed.architectures import build, count, find_class, read, text_config
+from stabledreamer_core.priors import memory_plan, models, networks, text
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.quiet import quiet
 
@@ -75,27 +76,38 @@ def random_weights(pipelines: dict[Path, str]) -> Iterator[dict[str, float]]:
         memory_format: torch.memory_format = torch.channels_last,
         **_: Any,
     ) -> Any:
-        began = time.perf_counter()
         described = read()["pipelines"][pipelines[folder]]["components"][component]
-        network = build(described, device, dtype).to(memory_format=memory_format)
-        _made(device)
-        spent["build_s"] += time.perf_counter() - began
-        return network
+        with _making(spent, "build_s"):
+            return build(described, device, dtype).to(memory_format=memory_format)
 
     def text_pipeline(
         folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
     ) -> Any:
-        began = time.perf_counter()
-        pipeline = build_text_pipeline(pipelines[folder], dtype, device)
-        _made(device)
-        spent["text_build_s"] += time.perf_counter() - began
-        return pipeline
+        with _making(spent, "text_build_s"):
+            return build_text_pipeline(pipelines[folder], dtype, device)
+
+    def folder_sizes(
+        folder: Path, variant: str | None, dtype: torch.dtype, side: int, text: bool = True
+    ) -> memory_plan.Sizes:
+        return sizes(pipelines[folder], dtype, side, text)
 
     with ExitStack() as stack:
         for module in (models, networks):
             stack.enter_context(patch.object(module, "load_network", load_network))
         stack.enter_context(patch.object(text, "_text_pipeline", text_pipeline))
+        stack.enter_context(patch.object(memory_plan, "folder_sizes", folder_sizes))
         yield spent
+
+
+def sizes(name: str, dtype: torch.dtype, side: int, text: bool = True) -> memory_plan.Sizes:
+    """Count the bytes of a pipeline's networks, as `memory_plan.folder_sizes` does from files."""
+    found = {"text": 0.0, "denoiser": 0.0, "vae": 0.0}
+    for part, component in read()["pipelines"][name]["components"].items():
+        kind = "text" if part.startswith("text_encoder") else part
+        kind = kind if kind in ("text", "vae") else "denoiser"
+        found[kind] += count(build(component, "meta")) * dtype.itemsize
+    mixed = 1.25 if dtype == torch.float16 else 1.0
+    return memory_plan.Sizes(mixed * found["text"] * text, found["denoiser"], found["vae"], side)
 
 
 def build_text_pipeline(name: str, dtype: torch.dtype, device: torch.device) -> Any:
@@ -108,7 +120,8 @@ def build_text_pipeline(name: str, dtype: torch.dtype, device: torch.device) -> 
         parts["requires_safety_checker"] = False
     for part, component in described["components"].items():
         if part.startswith("text_encoder"):
-            parts[part] = build(component, device, dtype)
+            maker = "cuda" if torch.cuda.is_available() else device  # a CPU draws slowly
+            parts[part] = build(component, maker, dtype).to(device)
             tokenizer = part.replace("text_encoder", "tokenizer")
             vocabulary = parts[part].config.vocab_size
             parts[tokenizer] = RandomTokenizer(vocabulary, described["tokens"][tokenizer])
@@ -161,9 +174,17 @@ class RandomTokenizer:
         return [""] * len(ids)
 
 
-def _made(device: torch.device) -> None:
-    """Wait for the device, and forget the peak of making a network in float32."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+@contextmanager
+def _making(spent: dict[str, float], key: str) -> Iterator[None]:
+    """Add the seconds to `spent`; lift a GPU's cap, and forget the peak of making a network."""
+    began, cap = time.perf_counter(), 1.0
+    if torch.cuda.is_available():
+        cap = torch.cuda.get_per_process_memory_fraction()
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.set_per_process_memory_fraction(cap)
+    spent[key] += time.perf_counter() - began

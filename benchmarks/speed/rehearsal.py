@@ -1,6 +1,7 @@
 """A dream at true size: published architectures with random weights, from prompt to GLB.
 
     python -m benchmarks.speed.rehearsal sd21 [--whole]      # one pipeline of architectures.yaml
+    python -m benchmarks.speed.rehearsal sd15 --card-gb 8    # as on a GPU of so much memory
     python -m benchmarks.speed.rehearsal all                 # each in a process of its own
     python -m benchmarks.speed.rehearsal table               # metrics/rehearsal.csv as Markdown
 
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from benchmarks.speed.architectures import read
 from benchmarks.speed.networks_alone import networks_alone, time_prior, wait
-from benchmarks.speed.random_pipeline import random_weights, write_folder
+from benchmarks.speed.random_pipeline import random_weights, sizes, write_folder
 from stabledreamer.runtime.root import PARAMS, ROOT
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.memory import peak_memory_bytes
@@ -38,6 +39,7 @@ from stabledreamer_core.optimization.stage import StageResult, pick_device, run_
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.priors.acceleration import Acceleration, keep_compiled
 from stabledreamer_core.priors.families import FAMILIES
+from stabledreamer_core.priors.memory_plan import GB, gpu_bytes, has_eight_bit, plan_memory
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.settings.config import Config, Stage, StageName, load_config
 
@@ -49,7 +51,7 @@ OTHER_STAGE = 60  # steps of the stage that is not measured
 STEPS_OF_A_STAGE = 5000
 COLUMNS = [
     *("pipeline", "model", "card", "torch", "dtype", "acceleration", "resolution", "views"),
-    "gaussians",
+    *("gaussians", "card_gb", "plan"),
     *("text_s", "text_gb", "denoiser_ms", "vae_ms", "networks_ms", "warm_up_s", "steps"),
     *(
         "loop_ms",
@@ -77,6 +79,7 @@ def rehearse(
     seconds: float,
     whole: bool = False,
     acceleration: Acceleration = "auto",
+    card_gb: float = 0.0,
 ) -> Row:
     """Measure one pipeline.
 
@@ -86,6 +89,7 @@ def rehearse(
         whole: run both stages and make the mesh; else the measured stage alone.
         acceleration: of the networks in the loop; "auto" does not compile for so few steps, though
             it does for a stage of thousands.
+        card_gb: let the allocator give no more than a GPU of so much memory has; 0: all there is.
     """
     described, began = read()["pipelines"][name], time.perf_counter()
     dtype = described["dtype"] if device.type == "cuda" else "float32"
@@ -95,10 +99,19 @@ def rehearse(
         folder, cache = Path(scratch) / "prior", Path(scratch) / "embeddings"
         write_folder(name, folder)
         with random_weights({folder: name}) as spent:
+            if card_gb:
+                _, memory = torch.cuda.mem_get_info(device)
+                torch.cuda.set_per_process_memory_fraction(card_gb * GB / memory, device)
             prior = load_prior(str(folder), dtype=dtype, device=device, cache_dir=cache)
             config = stages_of(prior, device, acceleration)
             stage = config.stage(measured)
             embeddings, row = embed(prior, stage, spent)
+            if card_gb:
+                plan = plan_memory(
+                    sizes(name, prior.dtype, prior.resolution),
+                    *(gpu_bytes(device), has_eight_bit(), name),
+                )
+                row |= {"card_gb": card_gb, "plan": plan.words()}
             row |= networks_alone(name, prior, stage.views, embeddings, seconds / 4)
             whole_steps = int(seconds * 1e3 / row["networks_ms"]) // 10 * 10
             steps = max(min(steps, whole_steps), min(steps, 10))
@@ -243,6 +256,7 @@ def rehearse_each(names: list[str], arguments: argparse.Namespace) -> None:
         command += ["--device", arguments.device, "--acceleration", arguments.acceleration]
         command += ["--out", str(arguments.out)]
         command += ["--whole"] if arguments.whole else []
+        command += ["--card-gb", str(arguments.card_gb)]
         try:
             if limit < 10.0:
                 raise subprocess.TimeoutExpired(command, limit)
@@ -298,6 +312,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/rehearsal"))
     parser.add_argument("--limit", type=float, default=90.0, help="seconds a pipeline, of several")
     parser.add_argument("--total", type=float, default=3600.0, help="seconds of several together")
+    parser.add_argument("--card-gb", type=float, default=0.0, help="memory of a smaller GPU")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     choices = ["auto", "none", "graphs", "compile"]
     parser.add_argument("--acceleration", default="auto", choices=choices)
@@ -317,6 +332,7 @@ def main() -> None:
             seconds=arguments.seconds,
             whole=arguments.whole,
             acceleration=arguments.acceleration,
+            card_gb=arguments.card_gb,
         )
         append(row, arguments.out / ROWS.name)
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
