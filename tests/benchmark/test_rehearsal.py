@@ -54,7 +54,7 @@ def test_whole_makes_a_mesh_and_a_row(tiny, small, tmp_path, monkeypatch, capsys
 def test_what_runs_apart_leaves_its_fault_in_a_row(tmp_path, capsys):
     asked = Namespace(
         steps=2, seconds=0.2, device="cpu", acceleration="auto", out=tmp_path, whole=False,
-        limit=60.0, total=60.0,
+        limit=60.0, total=60.0, card_gb=0.0,
     )  # fmt: skip
     rehearsal.rehearse_each(["unheard-of"], asked)
     asked.total = 5.0
