@@ -99,9 +99,7 @@ def rehearse(
         folder, cache = Path(scratch) / "prior", Path(scratch) / "embeddings"
         write_folder(name, folder)
         with random_weights({folder: name}) as spent:
-            if card_gb:
-                _, memory = torch.cuda.mem_get_info(device)
-                torch.cuda.set_per_process_memory_fraction(card_gb * GB / memory, device)
+            cap(card_gb)
             prior = load_prior(str(folder), dtype=dtype, device=device, cache_dir=cache)
             config = stages_of(prior, device, acceleration)
             stage = config.stage(measured)
@@ -112,7 +110,9 @@ def rehearse(
                     *(gpu_bytes(device), has_eight_bit(), name),
                 )
                 row |= {"card_gb": card_gb, "plan": plan.words()}
+            cap(0.0)  # beside the prior's own
             row |= networks_alone(name, prior, stage.views, embeddings, seconds / 4)
+            cap(card_gb)
             whole_steps = int(seconds * 1e3 / row["networks_ms"]) // 10 * 10
             steps = max(min(steps, whole_steps), min(steps, 10))
             del prior
@@ -139,6 +139,13 @@ def rehearse(
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     about = {"pipeline": name, "model": described["model"], "card": card, "dtype": dtype}
     return about | {"torch": torch.__version__, "acceleration": acceleration} | row
+
+
+def cap(card_gb: float) -> None:
+    """Let the allocator give so much memory and no more; 0: all there is."""
+    if torch.cuda.is_available():
+        memory = torch.cuda.mem_get_info()[1]
+        torch.cuda.set_per_process_memory_fraction(card_gb * GB / memory if card_gb else 1.0)
 
 
 def stages_of(prior: Prior, device: torch.device, acceleration: Acceleration) -> Config:

@@ -131,9 +131,10 @@ def least_bytes(sizes: Sizes) -> float:
 
 def gpu_bytes(device: torch.device) -> float:
     """Return the bytes that a GPU gives this process: capped, and less what others hold."""
-    free, total = torch.cuda.mem_get_info(device)
-    cap = torch.cuda.get_per_process_memory_fraction(device) * total
-    return min(cap, free + torch.cuda.memory_reserved(device))
+    index = torch.cuda.current_device() if device.index is None else device.index
+    free, total = torch.cuda.mem_get_info(index)
+    cap = torch.cuda.get_per_process_memory_fraction(index) * total
+    return min(cap, free + torch.cuda.memory_reserved(index))
 
 
 def has_eight_bit() -> bool:
