@@ -101,13 +101,15 @@ def random_weights(pipelines: dict[Path, str]) -> Iterator[dict[str, float]]:
 
 def sizes(name: str, dtype: torch.dtype, side: int, text: bool = True) -> memory_plan.Sizes:
     """Count the bytes of a pipeline's networks, as `memory_plan.folder_sizes` does from files."""
-    found = {"text": 0.0, "denoiser": 0.0, "vae": 0.0}
-    for part, component in read()["pipelines"][name]["components"].items():
+    found, pipeline = {"text": 0.0, "denoiser": 0.0, "vae": 0.0}, read()["pipelines"][name]
+    for part, component in pipeline["components"].items():
         kind = "text" if part.startswith("text_encoder") else part
         kind = kind if kind in ("text", "vae") else "denoiser"
         found[kind] += count(build(component, "meta")) * dtype.itemsize
     mixed = 1.25 if dtype == torch.float16 else 1.0
-    return memory_plan.Sizes(mixed * found["text"] * text, found["denoiser"], found["vae"], side)
+    memory = FAMILIES[pipeline["index"]["_class_name"]].vae_memory
+    counted = mixed * found["text"] * text, found["denoiser"], found["vae"]
+    return memory_plan.Sizes(*counted, side, memory)
 
 
 def build_text_pipeline(name: str, dtype: torch.dtype, device: torch.device) -> Any:

@@ -301,7 +301,9 @@ def table(file: Path) -> str:
         if row["loop_ms"]:
             alone = f"{row['denoiser_ms']} + {row['vae_ms']} = {float(row['networks_ms']):.1f}"
             how = f"{row['dtype']}, {row['acceleration']}"
-            cells = [row["pipeline"], row["resolution"], how, row["text_s"], alone]
+            name = row["pipeline"]
+            name += f", of {float(row['card_gb']):.0f} GB" if row["card_gb"] else ""
+            cells = [name, row["resolution"], how, row["text_s"], alone]
             cells += [row[key] for key in ("loop_ms", "ratio", "overhead", "peak_gb", "minutes")]
         else:
             cells = [row["pipeline"], *[""] * 8, row["error"]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from stabledreamer_core.errors import UserError
+from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.memory_plan import GB, Sizes, least_bytes
 
 HUB_PAGE = "https://huggingface.co/"
@@ -56,7 +57,8 @@ class Known:
     def sizes(self, side: int, text: bool = True) -> Sizes:
         """Return what its networks take, for images of `side` pixels."""
         text_gb = self.text_gb if text else 0.0
-        return Sizes(GB * text_gb, GB * self.denoiser_gb, GB * self.vae_gb, side)
+        found = GB * text_gb, GB * self.denoiser_gb, GB * self.vae_gb
+        return Sizes(*found, side, FAMILIES[self.kind].vae_memory)
 
 
 KNOWN = (

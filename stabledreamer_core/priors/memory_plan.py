@@ -36,12 +36,16 @@ Where = Literal["GPU", "8 bit", "CPU"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes that a prior's networks take in memory, and the side of its images in pixels."""
+    """Bytes that a prior's networks take in memory, and the side of its images in pixels.
+
+    vae_memory is that of its family (`Family.vae_memory`).
+    """
 
     text: float
     denoiser: float
     vae: float  # 0: it has none
     side: int
+    vae_memory: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def plan_memory(sizes: Sizes, gpu_bytes: float, eight_bit: bool, name: str = "pr
             " resolution where the prior allows it, or device: cpu"
         )
     # What the VAE keeps for its backward pass lies beside the samples, unless it goes by slices.
-    images = USUAL_VIEWS * ENCODED * larger if sizes.vae else 0.0
+    images = USUAL_VIEWS * ENCODED * sizes.vae_memory * larger if sizes.vae else 0.0
     slices = left < images + 2 * USUAL_VIEWS * sample  # with and without the prompt
     at_once = int((left if slices else left - images) / sample)
     where: Where = "GPU"
@@ -125,7 +129,7 @@ def plan_folder(
 def least_bytes(sizes: Sizes) -> float:
     """Return the bytes of a GPU that a prior needs, its text encoder elsewhere: an estimate."""
     larger = max(1.0, (sizes.side / 512) ** 2)
-    image = ENCODED_BY_BLOCKS if sizes.vae else 0.0
+    image = ENCODED_BY_BLOCKS * sizes.vae_memory if sizes.vae else 0.0
     return sizes.denoiser + sizes.vae + RESERVE + larger * (DENOISED + image)
 
 
@@ -161,7 +165,8 @@ def folder_sizes(
     # T5 keeps a fifth of itself in float32 beside float16.
     mixed = 1.25 if dtype == torch.float16 else 1.0
     vaes = [part for part in parts if part == "vae"]
-    return Sizes(mixed * size(texts), size([family.denoiser]), size(vaes), side)
+    found = mixed * size(texts), size([family.denoiser]), size(vaes)
+    return Sizes(*found, side, family.vae_memory)
 
 
 def _numbers(file: Path) -> int:

@@ -9,6 +9,7 @@ import torch
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors import load_prior, memory_plan, text
 from stabledreamer_core.priors.catalogue import KNOWN, find_known
+from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.memory_plan import (
     DENOISED,
     ENCODED,
@@ -71,10 +72,11 @@ def test_what_is_planned_fits_by_its_own_estimates() -> None:
             except UserError:
                 continue
             larger = max(1.0, (known.side / 512) ** 2)
+            memory = FAMILIES[known.kind].vae_memory
             weights = (known.denoiser_gb + known.vae_gb) * GB
             samples = max(found.chunk, 1) * DENOISED * larger
-            kept = 4 * ENCODED * larger if known.vae_gb and not found.vae_slices else 0
-            backward = ENCODED_BY_BLOCKS * larger if found.vae_slices else 0
+            kept = 4 * ENCODED * memory * larger if known.vae_gb and not found.vae_slices else 0
+            backward = ENCODED_BY_BLOCKS * memory * larger if found.vae_slices else 0
             assert weights + RESERVE + max(kept + samples, backward) <= gpu_gb * GB
 
 
@@ -202,8 +204,9 @@ def test_a_vae_in_slices_takes_less_and_gives_the_same(tmp_path: Path) -> None:
         (latents**2).sum().backward()
         found.append((torch.cuda.max_memory_allocated(), latents.detach(), leaf.grad))
         del prior, latents, leaf
-    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-2, atol=1e-4)
+    for whole, sliced in zip(found[0][1:], found[1][1:], strict=True):
+        # A convolution of eight images sums in another order than one of one.
+        assert (whole - sliced).norm() <= 1e-3 * whole.norm()
     print(f"peak {found[0][0] / 1e6:.0f} MB whole, {found[1][0] / 1e6:.0f} MB in slices")
     assert found[1][0] < 0.5 * found[0][0]
 

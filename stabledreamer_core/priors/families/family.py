@@ -42,6 +42,7 @@ class Family:
     encode: Callable[[Any, Tensor], Tensor] = encode_kl
     decode: Callable[[Any, Tensor], Tensor] = decode_vae
     scaled: bool = True  # latents are shifted and scaled by the VAE's scaling_factor
+    vae_memory: float = 1.0  # of its VAE's activations, to Stable Diffusion's for the same image
     patch: int = 1  # side, in the VAE's latents, of one place of what is denoised
     pixels: int = 0  # side of an image where neither sample_size nor default_sample_size says it
     any_size: bool = False  # it takes images of other sizes than its own
