@@ -113,11 +113,11 @@ def optimize(
         if target.x0_hat is None:
             places = zip(target.views.azimuth_deg, target.views.elevation_deg, strict=True)
             rows = [view_index(float(a), float(e), stage.view_words) for a, e in places]
-            z = to_prior_space(stage, prior, images, x)
+            z, pull = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, [seed], name)
             asked = Question(z, noise, target.timesteps, embeddings[rows], embeddings[-1:])
             x0_hat = denoise(stage, prior, asked)
-            target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)
+            target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat, pull)
         loss = l2_loss(x, target.x0_hat, target.weight).sum() / x.numel()
         loss = loss + stage.regularizers.opacity * opacity(alphas)
         loss = loss + stage.regularizers.leakage * leakage(alphas)

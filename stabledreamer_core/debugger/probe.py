@@ -8,7 +8,11 @@ from torch import Tensor
 from stabledreamer_core.debugger.files import Pictures, Seen
 from stabledreamer_core.debugger.record import facts, pictures
 from stabledreamer_core.distillation.loss import l2_loss, l2_weight
-from stabledreamer_core.distillation.loss_space import target_in_loss_space, to_loss_space
+from stabledreamer_core.distillation.loss_space import (
+    target_in_loss_space,
+    to_loss_space,
+    to_prior_space,
+)
 from stabledreamer_core.distillation.target import Question, denoise
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
 from stabledreamer_core.priors import Prior
@@ -55,7 +59,8 @@ def probe(
         x0_hat = denoise(stage, prior, asked)
         weight = l2_weight(stage.weighting, prior.schedule, timesteps)
         seen = to_loss_space(stage, prior, images)
-        target = target_in_loss_space(stage, prior, images, x, x0_hat)
+        _, pull = to_prior_space(stage, prior, images, x)
+        target = target_in_loss_space(stage, prior, images, x, x0_hat, pull)
         losses = l2_loss(seen, target, weight) / seen[0].numel()
         shown = pictures(stage, prior, render, asked, x0_hat, settings.many_steps)
         yield shown, facts(stage, views, list(range(len(x))), timesteps, losses, prior)

@@ -2,16 +2,26 @@
 
 For a pixel prior the two are one. A latent prior's own space is its VAE's latents, and the loss
 there is the paper's (loss.py): its gradient is that of SDS, pulled back through the
-encoder. In image space the target is the decoded x0_hat instead (HiFA, Zhu and Zhuang 2023, has
-such a term beside the latent one). The encoder's gradient, which is blurred and costs as much as
-the prior itself on a CPU, then plays no part, and a kept target costs no network at all.
+encoder. As images there are two targets:
+
+- `image`: the decoded x0_hat (HiFA, Zhu and Zhuang 2023, has such a term beside the latent one).
+  The encoder's gradient, which is blurred, plays no part.
+- `pulled_back`: the image whose loss has the latent loss's own gradient at this render,
+  x - c J^T (z - x0_hat) with J the encoder's Jacobian.
+
+Either costs as much as a step in latents once, and then, while the target is kept, no network at
+all; in latents every step pays for the encoder's gradient, on a CPU as much as for the prior.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.settings.config import Stage
+
+Pull = Callable[[Tensor], Tensor]  # v like z -> J^T v like the images; once
 
 
 def to_loss_space(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
@@ -23,24 +33,41 @@ def to_loss_space(stage: Stage, prior: Prior, images: Tensor) -> Tensor:
     return prior.encode(images) if stage.target_space == "prior" else 2.0 * images - 1.0
 
 
-@torch.no_grad()
-def to_prior_space(stage: Stage, prior: Prior, images: Tensor, x: Tensor) -> Tensor:
-    """Return what the prior denoises, without gradient: x itself if the loss is in its space."""
-    return x.detach() if stage.target_space == "prior" else prior.encode(images.detach())
+def to_prior_space(
+    stage: Stage, prior: Prior, images: Tensor, x: Tensor
+) -> tuple[Tensor, Pull | None]:
+    """Return what the prior denoises, without gradient, and what pulls back a vector of its space.
+
+    It is x itself if the loss is in the prior's space. Only `pulled_back` needs the latter.
+    """
+    if stage.target_space == "prior":
+        return x.detach(), None
+    if stage.target_space == "image" or prior.space == "pixel":
+        with torch.no_grad():
+            return prior.encode(images.detach()), None
+    with torch.enable_grad():
+        leaf = images.detach().requires_grad_()
+        z = prior.encode(leaf)
+    return z.detach(), lambda vector: torch.autograd.grad(z, leaf, vector)[0]
 
 
 @torch.no_grad()
 def target_in_loss_space(
-    stage: Stage, prior: Prior, images: Tensor, z: Tensor, x0_hat: Tensor
+    stage: Stage, prior: Prior, images: Tensor, z: Tensor, x0_hat: Tensor, pull: Pull | None = None
 ) -> Tensor:
     """Bring x0_hat, the prior's answer for z, to the space of the loss.
 
     In image space it is the render plus the difference of the two decoded: an autoencoder blurs,
-    and a target decoded alone would pull the render towards its blur at every step.
+    and a target decoded alone would pull the render towards its blur at every step. Pulled back it
+    is the render less the latent loss's gradient, times what makes the two losses' gradients equal:
+    each is divided by its own number of elements (step_parts.py), and x is 2 images - 1.
     """
     if stage.target_space == "prior" or prior.space == "pixel":
         return x0_hat
-    return 2.0 * (images.detach() + _decode(prior, x0_hat) - _decode(prior, z)) - 1.0
+    x = 2.0 * images.detach() - 1.0
+    if pull is not None:
+        return x - 0.5 * images.numel() / z.numel() * pull(z - x0_hat)
+    return x + 2.0 * (_decode(prior, x0_hat) - _decode(prior, z))
 
 
 def _decode(prior: Prior, x: Tensor) -> Tensor:

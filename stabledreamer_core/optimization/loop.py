@@ -95,13 +95,13 @@ def optimize(
         # 3. The target: noise the render and denoise it.
         asked = x0_hat = None
         if target.x0_hat is None:
-            z = to_prior_space(stage, prior, images, x)
+            z, pull = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, seeds, name)
             rows = torch.tensor(_prompt_rows(target.views, stage.view_words, count))
             cond = embeddings.flatten(0, 1)[upload(rows, device)]
             asked = Question(z, noise, target.timesteps, cond, uncond)
             x0_hat = denoise(stage, prior, asked)
-            target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat)
+            target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat, pull)
 
         # 4. Loss of each object: supervised L2 and the regularisers (their mean).
         loss, per_view = losses_of(

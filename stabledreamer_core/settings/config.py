@@ -185,8 +185,8 @@ class Stage(Section):
     """w(t): x0, sds or uniform (distillation/loss.py, l2_weight)."""
     x0_limit: Literal["none", "clamp", "dynamic"] = "clamp"
     """How x0_hat is kept within [-1, 1]: none, clamp or dynamic."""
-    target_space: Literal["prior", "image"] = "prior"
-    """Where render and target are compared: prior or image (distillation/loss_space.py)."""
+    target_space: Literal["prior", "image", "pulled_back"] = "prior"
+    """Where a render meets its target: prior, image, pulled_back (distillation/loss_space.py)."""
     target_steps: int = Field(default=1, ge=1, le=1000)
     """1: the one-step denoised image (SDS); more: deterministic multi-step denoising."""
     target_reuse: int = Field(default=3, ge=1)

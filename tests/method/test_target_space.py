@@ -36,15 +36,17 @@ def test_a_pixel_priors_own_space_is_that_of_images(tiny_if: Path) -> None:
     own, image = stage_in("prior"), stage_in("image")
     x = to_loss_space(own, prior, images)
     assert torch.equal(x, to_loss_space(image, prior, images))
-    z = to_prior_space(image, prior, images, x)
-    assert torch.equal(z, to_prior_space(own, prior, images, x))
-    assert torch.equal(target_in_loss_space(own, prior, images, z, x0_hat), x0_hat)
-    assert torch.equal(target_in_loss_space(image, prior, images, z, x0_hat), x0_hat)
+    z, _ = to_prior_space(own, prior, images, x)
+    for stage in (own, image, stage_in("pulled_back")):
+        found, pull = to_prior_space(stage, prior, images, x)
+        assert torch.equal(z, found)
+        assert torch.equal(target_in_loss_space(stage, prior, images, z, x0_hat, pull), x0_hat)
 
 
-def test_the_prior_is_asked_about_latents_either_way(latent: Prior) -> None:
+@pytest.mark.parametrize("space", ["image", "pulled_back"])
+def test_the_prior_is_asked_about_latents_either_way(latent: Prior, space: str) -> None:
     images = pictures(latent, 2)
-    z = to_prior_space(stage_in("image"), latent, images, images)
+    z, _ = to_prior_space(stage_in(space), latent, images, images)
     assert z.shape[1:] == latent.sample_shape and not z.requires_grad
     assert torch.equal(z, latent.encode(images).detach())
 
@@ -73,3 +75,29 @@ def test_the_gradient_is_the_decoded_difference_and_passes_no_network(latent: Pr
     decoded = latent.decode(z) - latent.decode(x0_hat)
     expected = 4.0 * weight[:, None, None, None] * decoded  # x = 2 images - 1, twice
     assert (gradient - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_pulled_back_the_loss_has_the_gradient_of_the_latent_one(latent: Prior) -> None:
+    images = pictures(latent, 6).requires_grad_()
+    z = latent.encode(images).detach()
+    x0_hat = z + 0.3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(7))
+    weight, found = torch.tensor([0.5, 2.0]), []
+    for space in ("prior", "pulled_back"):
+        stage = stage_in(space)
+        x = to_loss_space(stage, latent, images)
+        asked, pull = to_prior_space(stage, latent, images, x)
+        target = target_in_loss_space(stage, latent, images, asked, x0_hat, pull)
+        loss = l2_loss(x, target, weight).sum() / x.numel()
+        found += torch.autograd.grad(loss, images)
+        assert target.shape == x.shape and not target.requires_grad
+    assert (found[0] - found[1]).norm() < 1e-4 * found[0].norm()
+
+
+def test_a_pulled_back_target_that_is_kept_asks_no_network(latent: Prior, monkeypatch) -> None:
+    images, stage = pictures(latent, 8), stage_in("pulled_back")
+    z, pull = to_prior_space(stage, latent, images, images)
+    target = target_in_loss_space(stage, latent, images, z, torch.zeros_like(z), pull)
+    monkeypatch.setattr(latent, "encode", None)
+    later = (0.9 * images).requires_grad_()
+    l2_loss(to_loss_space(stage, latent, later), target, torch.ones(2)).sum().backward()
+    torch.testing.assert_close(later.grad, 2.0 * (2.0 * later.detach() - 1.0 - target))
