@@ -13,35 +13,45 @@ from stabledreamer_core.debugger.files import DebugRecord, read_records
 from stabledreamer_core.debugger.record import FOLDER
 from stabledreamer_core.errors import UserError
 
-MOST_RECORDS = 40  # of a run, evenly spread: a page must stay small enough to mail
+MOST_RECORDS = 40  # of a run, evenly spread
 TILE = 128  # larger pictures are averaged down
 
 Group = dict[str, Any]
 
 
-def debugger_data(asset_dir: Path, record: dict[str, Any]) -> str:
+def debugger_data(asset_dir: Path, record: dict[str, Any], max_bytes: int) -> str:
     """JSON for assets/debugger.js; "null" where nothing of this very asset was recorded.
 
     Args:
         record: run.json; records of stages made with other settings are left out.
+        max_bytes: of the text; fewer records are shown where all do not fit, or none.
     """
-    groups = []
+    records = []
     for number in (1, 2):
         key = record.get("steps", {}).get(f"stage{number}", {}).get("key")
         folder = asset_dir / FOLDER / f"stage{number}"
         if key is not None:
-            groups += _run(number, read_records(folder, "step-*", key))
-            groups += _levels(number, read_records(folder, "level-*", key))
-    return json.dumps(groups).replace("<", "\\u003c") if groups else "null"
+            run, levels = (read_records(folder, kind, key) for kind in ("step-*", "level-*"))
+            records.append((number, run, levels))
+    most = MOST_RECORDS
+    while most:
+        groups = []
+        for number, run, levels in records:
+            groups += _run(number, run, most) + _levels(number, levels)
+        text = json.dumps(groups).replace("<", "\\u003c") if groups else "null"
+        if len(text) <= max_bytes:
+            return text
+        most //= 2
+    return "null"
 
 
-def _run(number: int, records: list[DebugRecord]) -> list[Group]:
+def _run(number: int, records: list[DebugRecord], most: int) -> list[Group]:
     """Over time: a frame a record, a row a side."""
     if not records:
         return []
     records = alike(records)
     frames = by_side(records)
-    last, shown = len(records) - 1, min(MOST_RECORDS, len(records))
+    last, shown = len(records) - 1, min(most, len(records))
     chosen = [round(index * last / max(shown - 1, 1)) for index in range(shown)]
     labels = [f"step {records[index].step} of {records[index].iterations}" for index in chosen]
     return [_group(f"Stage {number}, during the run", labels, [frames[i] for i in chosen])]

@@ -1,29 +1,41 @@
-"""report.html: an asset on one page that works offline, from a folder or a mail attachment's.
+"""report.html: an asset on one page that goes by mail and needs nothing but itself.
 
-The page loads nothing but files beside it (the preview and the video); the mesh, the styles and
-the script are inside it. Everything that a user wrote is escaped.
+Pictures, video, files, styles and scripts are inside it, and its policy lets it load nothing. What
+a user wrote is escaped by the template.
 """
 
 import base64
+import hashlib
 import json
-from html import escape
+from functools import cache
 from pathlib import Path
-from string import Template
 from typing import Any
 
-import numpy as np
-
-from stabledreamer_core.assets.mesh.glb import to_gltf_axes
-from stabledreamer_core.assets.mesh.read import read_glb
+from stabledreamer_core.assets.splats.ply import load_ply
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
-from tasks.keys import EXPORTS
+from stabledreamer_core.settings.output import Turntable
+from tasks.asset_folder import slug
+from tasks.keys import EXPORTS, MESH, STAGE1, STAGE2
+from tasks.report import pictures
+from tasks.report.again import command
+from tasks.report.costs import costs, duration, stages
 from tasks.report.debugger import debugger_data
+from tasks.report.meanings import grouped
+from tasks.report.packed import packed_ply
+from tasks.report.room import MAX_BYTES, Embedded, Offered, embed, size
 
 ASSETS = Path(__file__).parent / "assets"
-DOWNLOADS = ("gaussians.ply", "mesh.glb", "turntable.mp4", "preview.png", "run.json")
-SCRIPTS = ("viewer.js", "debugger.js")
-PLOT_WIDTH, PLOT_HEIGHT = 320, 90
+SCRIPTS = ("orbit.js", "splats.js", "mesh.js", "debugger.js", "page.js")
+PLY, VIDEO, PREVIEW, RECORD = "gaussians.ply", "turntable.mp4", "preview.png", "run.json"
+REPORT = "report.html"
+PACKED = "gaussians.compressed.ply"
+ORDER = (MESH, PLY, PACKED, VIDEO, PREVIEW, RECORD)  # of the buttons
+MAX_STRIPS_BYTES = 1_000_000  # of the debugger's pictures
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; media-src data:; "
+    "style-src 'sha256-{style}'; script-src 'sha256-{script}'"
+)
 
 
 def write_report(asset_dir: Path) -> Path:
@@ -33,100 +45,164 @@ def write_report(asset_dir: Path) -> Path:
         UserError: run.json is missing or damaged, or the page cannot be written.
     """
     try:
-        record = json.loads((asset_dir / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((asset_dir / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{asset_dir / 'run.json'} cannot be read: {error}") from None
-    page = Template((ASSETS / "report.html").read_text(encoding="utf-8")).substitute(
-        prompt=escape(str(record["prompt"])),
-        seed=int(record["seed"]),
-        device=escape(str(record["device"])),
-        metrics=_metrics(record["metrics"]),
-        stages="".join(_stage(name, facts) for name, facts in record["stages"].items()),
-        downloads=_downloads(asset_dir, record),
-        config=escape(json.dumps(record["config"], indent=2)),
-        packages=_rows({**record["packages"], "StableDreamer": _code(record["code"])}),
-        mesh=_mesh_data(asset_dir / "mesh.glb"),
-        debugger=debugger_data(asset_dir, record),
-        script="".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
-    )
-    path = asset_dir / "report.html"
+        raise UserError(f"{asset_dir / RECORD} cannot be read: {error}") from None
+    path = asset_dir / REPORT
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(_page(asset_dir, record), encoding="utf-8")
     return path
 
 
-def _metrics(metrics: dict[str, Any]) -> str:
-    known = {name: value for name, value in metrics.items() if value is not None}
-    if not known:
-        return "<p>There is no truth to measure this prompt against.</p>"
-    return (
-        f"<table>{_rows({name.replace('_', ' '): f'{v:.3g}' for name, v in known.items()})}</table>"
-    )
+def _page(asset_dir: Path, record: dict[str, Any]) -> str:
+    """The page, at most `MAX_BYTES` long as far as its files and strips can be left out."""
+    content = _content(asset_dir, record)
+    nothing = {"downloads": [], "videos": [], "beside": [], "debugger": [], "debugger_json": "null"}
+    room = MAX_BYTES - len(_template().render(content, **nothing).encode()) - 2000
+    stem = slug(str(record["prompt"]))
 
+    def fitting(files: list[Offered]) -> list[Embedded]:
+        nonlocal room
+        found = list(embed(asset_dir, files, stem, room))
+        room -= sum(len(file.uri) + 400 for file in found)
+        return found
 
-def _stage(name: str, facts: dict[str, Any]) -> str:
-    """A stage's cost and the curve of its loss."""
-    shown = {
-        "iterations": facts.get("iterations"),
-        "minutes": round(float(facts.get("seconds") or 0.0) / 60, 1),
-        "iterations a second": facts.get("iterations_per_second"),
-        "Gaussians": facts.get("gaussians"),
-        "peak memory": f"{float(facts.get('peak_memory_bytes') or 0) / 2**30:.2f} GiB",
+    first = fitting(_seen(content))
+    strips = debugger_data(asset_dir, record, min(room, MAX_STRIPS_BYTES))
+    room -= 2 * len(strips)  # the last of them stand in the page itself too
+    files = [*first, *fitting(_kept(record))]
+    files.sort(key=lambda file: ORDER.index(file.offered.name))
+    content |= {
+        "downloads": files,
+        "videos": [file for file in files if file.offered.name == VIDEO],
+        "beside": _beside(asset_dir, record, {file.offered.name for file in files}),
+        "debugger": json.loads(strips) or [],
+        "debugger_json": strips,
     }
-    title = escape(name.replace("stage", "Stage "))
-    table = f"<table>{_rows(shown)}</table>"
-    return f"<section><h3>{title}</h3>{table}{_curve(facts.get('losses') or [])}</section>"
+    return str(_template().render(content))
 
 
-def _curve(losses: list[float]) -> str:
-    """The loss over the stage as an SVG line, on a logarithmic scale."""
-    values = np.log10(np.maximum(np.asarray(losses, float), 1e-8))
-    if len(values) < 2:
-        return ""
-    low, high = float(values.min()), float(values.max())
-    x = np.linspace(0, PLOT_WIDTH, len(values))
-    y = PLOT_HEIGHT * (1 - (values - low) / max(high - low, 1e-9))
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    label = f"loss, {10**high:.2g} at the top to {10**low:.2g} at the bottom (logarithmic)"
-    return (
-        f'<figure><svg viewBox="-2 -4 {PLOT_WIDTH + 4} {PLOT_HEIGHT + 8}" role="img">'
-        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
-        f"</svg><figcaption>{escape(label)}</figcaption></figure>"
-    )
-
-
-def _downloads(asset_dir: Path, record: dict[str, Any]) -> str:
-    """Links to the files of this run; an export of an earlier one may lie beside them."""
-    exports = [name for name in EXPORTS if name in record["files"]]
-    links = [
-        f'<li><a href="{name}" download>{name}</a> '
-        f"{(asset_dir / name).stat().st_size / 1e6:.1f} MB</li>"
-        for name in (*DOWNLOADS, *exports)
-        if (asset_dir / name).exists()
+def _seen(content: dict[str, Any]) -> list[Offered]:
+    """Files that the page shows."""
+    packed = content["splats"] and content["splats"]["packed"]
+    return [
+        *([_packed(packed)] if packed else []),
+        Offered(MESH, "GLB mesh", "model/gltf-binary", "for Blender, games, the web", "mesh-file"),
+        Offered(VIDEO, "MP4 turntable", "video/mp4", "one turn", "video-file"),
     ]
-    return f"<ul>{''.join(links)}</ul>"
 
 
-def _rows(values: dict[str, Any]) -> str:
-    return "".join(
-        f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>"
-        for name, value in values.items()
-    )
+def _packed(content: bytes) -> Offered:
+    title = "16 bytes a Gaussian, for SuperSplat and other viewers of splats"
+    kind = "application/octet-stream"
+    return Offered(PACKED, "Compressed PLY", kind, title, "splat-file", content)
 
 
-def _code(code: Any) -> str:
-    return " ".join(map(str, code.values())) if isinstance(code, dict) else str(code)
+def _kept(record: dict[str, Any]) -> list[Offered]:
+    """Files that it holds for who wants them, where there is room."""
+    files = {name: sha for name, sha in record["files"].items() if name != REPORT}  # not its own
+    own = json.dumps(record | {"files": files}, indent=2).encode()
+    kind = "application/octet-stream"
+    return [
+        Offered(RECORD, "JSON record", "application/json", "settings, versions", "", own),
+        Offered(PLY, "PLY splats", kind, "for every viewer of Gaussian splats"),
+        Offered(PREVIEW, "PNG preview", "image/png", "nine views in one picture"),
+    ]
 
 
-def _mesh_data(path: Path) -> str:
-    """The mesh for viewer.js as JSON of base64 arrays: display colours, glTF's axes; or null."""
-    surface = read_glb(path) if path.exists() else None
-    if surface is None or surface.colors is None:
-        return "null"
-    arrays = {
-        "positions": to_gltf_axes(surface.vertices).astype("<f4"),
-        "normals": to_gltf_axes(surface.normals).astype("<f4"),
-        "colors": (surface.colors * 255 + 0.5).astype(np.uint8),
-        "indices": np.asarray(surface.faces, "<u4"),
+def _beside(asset_dir: Path, record: dict[str, Any], embedded: set[str]) -> list[str]:
+    """This run's files that are not in the page; an earlier one's may lie beside them."""
+    exports = [name for name in EXPORTS if name in record["files"]]
+    names = [MESH, PLY, VIDEO, PREVIEW, RECORD, *exports]
+    paths = [asset_dir / name for name in dict.fromkeys(names) if name not in embedded]
+    return [f"{path.name} ({size(path.stat().st_size)})" for path in paths if path.is_file()]
+
+
+def _content(asset_dir: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows, but for files and the debugger's pictures."""
+    style = (ASSETS / "report.css").read_text(encoding="utf-8")
+    parts = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = f'(function () {{\n"use strict";\n{parts}}})();\n'
+    look = _turntable(record)
+    again, whole = command(record)
+    part = "" if whole else "Its settings are another version's: see below. "
+    seconds = sum(float(stage.get("seconds") or 0) for stage in record["stages"].values())
+    code = record["code"] if isinstance(record["code"], dict) else {"version": record["code"]}
+    return {
+        "policy": POLICY.format(style=_sha256(style), script=_sha256(script)),
+        "style": style,
+        "script": script,
+        "prompt": record["prompt"],
+        "facts": [f"seed {record['seed']}", f"{duration(seconds)} on {record['device']}"]
+        + ["made by StableDreamer"],
+        "splats": _splats(asset_dir, look),
+        "mesh": _mesh(asset_dir, record, look),
+        "eight": pictures.eight_views(asset_dir / PREVIEW),
+        "stages": stages(record, _stage_pictures(asset_dir, look)),
+        "metrics": grouped(record["metrics"]),
+        "costs": costs(record),
+        "command": again,
+        "command_note": f"{part}The same command on the same machine gives the same files.",
+        "settings": json.dumps(record["config"], indent=2),
+        "versions": {"StableDreamer": " ".join(map(str, code.values())), **record["packages"]},
     }
-    return json.dumps({k: base64.b64encode(v.tobytes()).decode() for k, v in arrays.items()})
+
+
+def _splats(asset_dir: Path, look: Turntable) -> dict[str, Any] | None:
+    """The viewer of the Gaussians; none where they cannot be read."""
+    try:
+        splats = load_ply(asset_dir / PLY)
+    except UserError:
+        return None
+    count = len(splats["means"])
+    if not count:
+        return None
+    return {
+        "about": f"{count:,} Gaussian{'' if count == 1 else 's'}",
+        "poster": pictures.from_azimuth(splats, look, pictures.THREE_QUARTER_DEG),
+        "front": pictures.from_azimuth(splats, look, 0.0),
+        "packed": packed_ply(splats),
+    }
+
+
+def _mesh(asset_dir: Path, record: dict[str, Any], look: Turntable) -> dict[str, Any] | None:
+    """The viewer of the mesh; none where there is no surface."""
+    facts = record.get("mesh") or {}
+    poster = pictures.mesh(asset_dir / MESH, look.background)
+    if poster is None:
+        return None
+    counts = [(facts.get("faces"), "triangles"), (facts.get("vertices"), "vertices")]
+    about = [f"{count:,} {name}" for count, name in counts if isinstance(count, int)]
+    return {"about": ", ".join(about), "poster": poster}
+
+
+def _stage_pictures(asset_dir: Path, look: Turntable) -> dict[str, str | None]:
+    paths = {"stage1": STAGE1, "stage2": STAGE2}
+    return {name: pictures.four_sides(asset_dir / path, look) for name, path in paths.items()}
+
+
+def _turntable(record: dict[str, Any]) -> Turntable:
+    try:
+        return Turntable.model_validate(record["config"]["turntable"])
+    except (KeyError, TypeError, ValueError):
+        return Turntable()
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["own"] = Markup  # of this folder, and drawings made from numbers
+    return environment.get_template("report.html")

@@ -42,10 +42,10 @@ def asset(folder: Path, prompt: str = "a red bear") -> Path:
 
 def test_the_page_shows_the_record_and_loads_nothing_from_outside(tmp_path: Path) -> None:
     page = write_report(asset(tmp_path)).read_text()
-    assert "<h1>a red bear</h1>" in page and "0.875" in page
+    assert '<h1 dir="auto">a red bear</h1>' in page and "0.875" in page
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert "import(" not in page and "fetch(" not in page
-    assert page.count("<polyline") == 2
+    assert page.count('<polyline class="thick"') == 2  # the losses; the config says no noise level
     assert ">view<" not in page  # a figure that does not apply is left out
 
 
@@ -53,17 +53,6 @@ def test_a_hostile_prompt_is_text(tmp_path: Path) -> None:
     page = write_report(asset(tmp_path, "<script>alert('x')</script> $seed")).read_text()
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page and "$seed" in page
-
-
-def test_the_mesh_is_in_the_page(tmp_path: Path) -> None:
-    page = write_report(asset(tmp_path)).read_text()
-    found = re.search(r'id="mesh-data">(.*?)</script>', page)
-    assert found
-    data = json.loads(found[1])
-    positions = np.frombuffer(base64.b64decode(data["positions"]), "<f4").reshape(-1, 3)
-    np.testing.assert_allclose(positions, [[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # front to +Z
-    colors = np.frombuffer(base64.b64decode(data["colors"]), np.uint8).reshape(-1, 3)
-    np.testing.assert_allclose(colors / 255, TRIANGLE.colors, atol=1 / 254)
 
 
 def test_reading_a_mesh_gives_what_was_written(tmp_path: Path) -> None:

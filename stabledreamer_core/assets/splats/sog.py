@@ -33,7 +33,7 @@ def save_sog(splats: Splats, path: Path) -> None:
         UserError: `path` cannot be written.
     """
     splats = rotate(to_cpu(splats), VIEWER)
-    order = _morton_order(splats["means"].numpy())
+    order = morton_order(splats["means"].numpy())
     columns = {key: value.numpy()[order] for key, value in splats.items()}
     positions, low, high = _positions(columns["means"])
     scales, scale_codebook = _coded(columns["scales"])
@@ -97,7 +97,7 @@ def _packed_quats(quats: np.ndarray) -> np.ndarray:
     return np.concatenate([np.rint(127.5 * (smaller + 1)), QUAT_TAG + largest[:, None]], 1)
 
 
-def _morton_order(means: np.ndarray) -> np.ndarray:
+def morton_order(means: np.ndarray) -> np.ndarray:
     """Neighbours in space become neighbours in the images, which then compress better."""
     low, high = means.min(0), means.max(0)
     cells = (means - low) / np.maximum(high - low, 1e-12) * (2**MORTON_BITS - 1)

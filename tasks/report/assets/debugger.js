@@ -1,12 +1,8 @@
 // Shows the records in #debugger-data: a slider each, and under it the pictures with their figures.
-(function () {
-  "use strict";
+function looks() {
   const groups = JSON.parse(document.getElementById("debugger-data").textContent);
-  const place = document.getElementById("debugger");
-  if (!groups) {
-    place.hidden = true;
-    return;
-  }
+  const place = document.getElementById("looks");
+  if (!groups || !place) return;
   function add(parent, tag, text, name) {
     const element = document.createElement(tag);
     if (text) element.textContent = text;
@@ -14,16 +10,19 @@
     return parent.appendChild(element);
   }
 
+  place.replaceChildren();
   for (const group of groups) {
     const section = add(place, "section");
     add(section, "h3", group.title);
     const bar = add(section, "p", "", "bar");
-    const play = add(bar, "button", "play");
+    const play = add(bar, "button", "Play");
+    play.type = "button";
     const slider = add(bar, "input");
     const label = add(bar, "output");
     Object.assign(slider, { type: "range", min: 0, max: group.frames.length - 1 });
     slider.value = slider.max;
     slider.setAttribute("aria-label", group.title);
+    bar.hidden = group.frames.length < 2;
     const heads = add(section, "div", "", "look");
     add(heads, "span");
     const names = add(heads, "div", "", "heads");
@@ -33,6 +32,7 @@
     function show() {
       const frame = group.frames[slider.value];
       label.textContent = frame.label;
+      slider.setAttribute("aria-valuetext", frame.label);
       rows.replaceChildren();
       for (const index of frame.rows) {
         if (index === null) continue;
@@ -47,13 +47,13 @@
     function stop() {
       clearInterval(timer);
       timer = 0;
-      play.textContent = "play";
+      play.textContent = "Play";
     }
     play.addEventListener("click", () => {
       if (timer) return stop();
       if (slider.value === slider.max) slider.value = 0;
       show();
-      play.textContent = "stop";
+      play.textContent = "Stop";
       timer = setInterval(() => {
         slider.value = Number(slider.value) + 1;
         show();
@@ -63,4 +63,5 @@
     slider.addEventListener("input", () => { stop(); show(); });
     show();
   }
-})();
+}
+looks();
