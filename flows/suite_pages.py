@@ -12,6 +12,7 @@ from stabledreamer.runtime.artifacts import (
     counted,
     embedded,
     escaped,
+    gallery_link,
     logger,
     number,
     report_link,
@@ -43,6 +44,7 @@ def publish_suite(out: Path, summary: dict[str, Any]) -> None:
             ]
             header = ("prompt", "seed", *FIGURES, "page")
             parts.append(table(header, [("mean", "", *means, ""), *rows]))
+            parts.append(gallery_link(out))
             parts.append(f"![all assets]({embedded(out / 'contact_sheet.png', 1200)})")
         create_markdown_artifact("\n\n".join(parts), key=artifact_key(out), description=str(out))
 

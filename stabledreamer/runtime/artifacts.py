@@ -16,7 +16,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
-from stabledreamer.runtime.pages import page_of
+from stabledreamer.runtime.pages import gallery_of, page_of
 
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -32,7 +32,7 @@ def publish_asset(out: Path, record: dict[str, Any]) -> None:
         parts = [
             f"# {title}",
             f"![eight views]({embedded(out / 'preview.png', 768)})",
-            report_link(out),
+            " · ".join(filter(None, (report_link(out), gallery_link(out.absolute().parent)))),
             table(("figure", "value"), [(k, number(v)) for k, v in record["metrics"].items()]),
             table(
                 ("", "iterations", "seconds", "iterations a second"),
@@ -74,6 +74,12 @@ def report_link(out: Path) -> str:
     report = out.absolute() / "report.html"
     page = page_of(report)
     return f"[report]({page})" if page else f"`{report}`"
+
+
+def gallery_link(folder: Path) -> str:
+    """Markdown: the gallery of the folder's assets, or nothing where no server shows it."""
+    gallery = gallery_of(folder)
+    return f"[gallery]({gallery})" if gallery else ""
 
 
 def embedded(picture: Path, width: int) -> str:

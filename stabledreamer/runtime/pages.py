@@ -22,8 +22,12 @@ CLOSED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancesto
 PAGE = CLOSED.replace("form-action 'none'", "form-action 'self'")  # its search
 MEDIA = "img-src 'self' data: blob:; media-src 'self'"
 FILES_POLICY = f"{CLOSED}; {MEDIA}; style-src 'unsafe-inline'"
-# report.html holds its script and styles, and loads only pictures and the video.
-REPORT_POLICY = f"{FILES_POLICY}; script-src 'unsafe-inline'"
+# report.html holds all that it shows. Its script may be a stranger's: a sandbox gives it an origin of
+# its own, so that it reads no other file of this server.
+REPORT_POLICY = (
+    f"{CLOSED}; img-src data:; media-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; sandbox allow-scripts allow-downloads"
+)
 TYPES = {
     ".glb": "model/gltf-binary",
     ".mp4": "video/mp4",
@@ -34,11 +38,24 @@ TYPES = {
 
 def page_of(path: Path) -> str | None:
     """The file's address, or None where no server shows it."""
+    url, inner = _shown(path)
+    return None if inner is None else f"{url}/{quote(inner)}"
+
+
+def gallery_of(folder: Path) -> str | None:
+    """The address of the gallery, with this folder's assets alone; None where no server shows it."""
+    url, inner = _shown(folder)
+    if inner is None:
+        return None
+    return f"{url}/" if inner == "." else f"{url}/?q={quote(inner, safe='')}"
+
+
+def _shown(path: Path) -> tuple[str, str | None]:
+    """The server's address, and the path in the folder that it shows."""
     url, _, shown = os.environ.get(PAGES, "").partition(" ")
     path = path.absolute()
-    if not url or not path.is_relative_to(shown):
-        return None
-    return f"{url}/{quote(path.relative_to(shown).as_posix())}"
+    inside = bool(url) and path.is_relative_to(shown)
+    return url, path.relative_to(shown).as_posix() if inside else None
 
 
 def listen(port: int) -> socket.socket:

@@ -10,8 +10,8 @@ import numpy as np
 
 from stabledreamer_core.distillation.annealing import timestep_range
 
-WIDTH, HEIGHT = 440, 200
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 38  # room for the axes
+WIDTH, HEIGHT = 420, 190
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 42  # room for the axes
 SMOOTHED = 9  # neighbours of a point in the thick line
 SAMPLES = 61  # of a noise level's curve
 
@@ -73,7 +73,7 @@ def loss_chart(losses: list[float], iterations: int, name: str) -> str:
     )
     from_last = "" if known else " Recorded since the stage was last resumed."
     said = f"Loss of {name}: from {values[0]:.2g} to {values[-1]:.2g}.{from_last}"
-    return _chart(x, y, drawn, "loss", said)
+    return _chart(x, y, drawn, "Loss, logarithmic", said)
 
 
 def noise_chart(annealing: dict[str, Any], iterations: int, name: str) -> str:
@@ -97,7 +97,7 @@ def noise_chart(annealing: dict[str, Any], iterations: int, name: str) -> str:
         f"Noise level of {name}: drawn between {lows[0]:.2g} and {highs[0]:.2g} at the start, "
         f"between {lows[-1]:.2g} and {highs[-1]:.2g} at the end."
     )
-    return _chart(x, y, drawn, "noise level", said)
+    return _chart(x, y, drawn, "Noise level, 0 none to 1 pure", said)
 
 
 def _steps(count: int, iterations: int) -> tuple[np.ndarray, bool]:
@@ -127,12 +127,9 @@ def _chart(x: Axis, y: Axis, drawn: str, title: str, said: str) -> str:
         anchor = "end" if mark >= x.high else "middle"
         parts.append(f'<text x="{at}" y="{floor + 17}" text-anchor="{anchor}">{mark:g}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{floor}" y2="{floor}"/>')
-    middle = (TOP + floor) / 2
-    labels = (
-        f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
-        f'<text transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{title}</text>'
-    )
+    step = f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
     return (
+        f'<figure><figcaption class="quiet">{title}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(said)}">'
-        f"{''.join(parts)}{drawn}{labels}</svg>"
+        f"{''.join(parts)}{drawn}{step}</svg></figure>"
     )

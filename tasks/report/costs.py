@@ -5,6 +5,7 @@ from typing import Any
 from tasks.report.charts import loss_chart, noise_chart
 
 TITLES = {"stage1": "Stage 1", "stage2": "Stage 2"}
+NO_BREAK = "\u00a0"
 AIMS = {"stage1": "shape", "stage2": "colour and detail"}
 
 
@@ -73,11 +74,11 @@ def _calls(facts: dict[str, Any], settings: dict[str, Any]) -> int | None:
 def duration(seconds: float) -> str:
     """Such as "35.8 s", "2 min 5 s" or "1 h 4 min"."""
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{NO_BREAK}s"
     whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    hour, minute, second = whole // 3600, whole // 60 % 60, whole % 60
+    parts = [(hour, "h"), (minute, "min")] if hour else [(minute, "min"), (second, "s")]
+    return " ".join(f"{count}{NO_BREAK}{unit}" for count, unit in parts)
 
 
 def gigabytes(count: float) -> str:

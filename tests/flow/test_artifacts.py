@@ -41,6 +41,15 @@ def test_a_report_is_linked_where_it_is_shown_and_named_where_not(tmp_path, monk
     assert artifacts.report_link(outputs) == f"`{outputs}/report.html`"
 
 
+def test_the_gallery_is_linked_where_it_is_shown(tmp_path, monkeypatch):
+    outputs = tmp_path / "outputs"
+    monkeypatch.setenv(pages.PAGES, f"http://127.0.0.1:4201 {outputs}")
+    assert artifacts.gallery_link(outputs) == "[gallery](http://127.0.0.1:4201/)"
+    suite = artifacts.gallery_link(outputs / "my suite" / "a&b")
+    assert suite == "[gallery](http://127.0.0.1:4201/?q=my%20suite%2Fa%26b)"
+    assert artifacts.gallery_link(tmp_path) == ""
+
+
 def test_pictures_travel_in_the_text(tmp_path):
     Image.new("RGB", (1000, 500), "red").save(tmp_path / "preview.png")
     uri = artifacts.embedded(tmp_path / "preview.png", 100)

@@ -202,7 +202,9 @@ def test_a_damaged_record_hides_no_other_asset(suite, client, record):
 def test_one_asset_is_its_report(suite):
     answer = TestClient(pages_app(suite / "a"), "http://127.0.0.1").get("/")
     assert answer.text == "<p>report</p>"
-    assert "script-src 'unsafe-inline'" in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'unsafe-inline'" in policy and "'self'" not in policy
+    assert "sandbox allow-scripts allow-downloads" in policy  # an origin of its own
 
 
 def test_suites_in_a_folder(tmp_path):

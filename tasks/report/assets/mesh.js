@@ -29,12 +29,12 @@ vec3 display(vec3 light) {
   return mix(12.92 * light, 1.055 * pow(light, vec3(1.0 / 2.4)) - 0.055, step(0.0031308, light));
 }
 void main() {
-  if (mode == 3) { pixel = vec4(vec3(0.08), 1.0) * 0.5; return; }
+  if (mode == 3) { pixel = vec4(vec3(0.05), 1.0) * 0.26; return; }
   vec3 base = (factor * tint).rgb * texture(image, uv).rgb;
   vec3 n = normalize(gl_FrontFacing ? normal : -normal);
   float key = max(dot(n, normalize(vec3(-0.45, 0.7, 0.75))), 0.0);
   float light = 0.32 + 0.13 * n.y + 0.75 * key;
-  if (mode == 2) base = vec3(0.62);
+  if (mode == 2) base = vec3(0.8);
   pixel = vec4(display(mode == 1 ? base : base * light), 1.0);
 }`;
 const SIZES = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
