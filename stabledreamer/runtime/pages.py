@@ -22,8 +22,8 @@ CLOSED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancesto
 PAGE = CLOSED.replace("form-action 'none'", "form-action 'self'")  # its search
 MEDIA = "img-src 'self' data: blob:; media-src 'self'"
 FILES_POLICY = f"{CLOSED}; {MEDIA}; style-src 'unsafe-inline'"
-# report.html holds all that it shows. Its script may be a stranger's: a sandbox gives it an origin of
-# its own, so that it reads no other file of this server.
+# report.html holds all that it shows. Its script may be a stranger's: a sandbox gives it an origin
+# of its own, so that it reads no other file of this server.
 REPORT_POLICY = (
     f"{CLOSED}; img-src data:; media-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; sandbox allow-scripts allow-downloads"
@@ -43,7 +43,7 @@ def page_of(path: Path) -> str | None:
 
 
 def gallery_of(folder: Path) -> str | None:
-    """The address of the gallery, with this folder's assets alone; None where no server shows it."""
+    """The address of the gallery of this folder's assets, or None where no server shows it."""
     url, inner = _shown(folder)
     if inner is None:
         return None

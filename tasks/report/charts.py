@@ -11,7 +11,7 @@ import numpy as np
 from stabledreamer_core.distillation.annealing import timestep_range
 
 WIDTH, HEIGHT = 420, 190
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 42  # room for the axes
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 42  # room for the axes
 SMOOTHED = 9  # neighbours of a point in the thick line
 SAMPLES = 61  # of a noise level's curve
 
@@ -36,12 +36,11 @@ class Axis:
         """Four or so round values within the axis."""
         if self.log:
             span = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            for digits in ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10))):
+            for digits in ((1,), (1, 3), (1, 2, 5)):
                 marks = [float(f"{digit}e{power}") for power in span for digit in digits]
                 marks = [mark for mark in marks if self.low <= mark <= self.high]
                 if len(marks) >= 3:
-                    break
-            return marks
+                    return marks[:: math.ceil(len(marks) / 6)]
         rough = (self.high - self.low) / 4
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough * 0.999)

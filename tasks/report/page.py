@@ -158,7 +158,7 @@ def _splats(asset_dir: Path, look: Turntable) -> dict[str, Any] | None:
     if not count:
         return None
     return {
-        "about": f"{count:,} Gaussian{'' if count == 1 else 's'}",
+        "about": _counted(count, "Gaussian", "Gaussians"),
         "poster": pictures.from_azimuth(splats, look, pictures.THREE_QUARTER_DEG),
         "front": pictures.from_azimuth(splats, look, 0.0),
         "packed": packed_ply(splats),
@@ -171,9 +171,13 @@ def _mesh(asset_dir: Path, record: dict[str, Any], look: Turntable) -> dict[str,
     poster = pictures.mesh(asset_dir / MESH, look.background)
     if poster is None:
         return None
-    counts = [(facts.get("faces"), "triangles"), (facts.get("vertices"), "vertices")]
-    about = [f"{count:,} {name}" for count, name in counts if isinstance(count, int)]
+    counts = (("faces", "triangle", "triangles"), ("vertices", "vertex", "vertices"))
+    about = [_counted(facts[key], *words) for key, *words in counts if key in facts]
     return {"about": ", ".join(about), "poster": poster}
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _stage_pictures(asset_dir: Path, look: Turntable) -> dict[str, str | None]:

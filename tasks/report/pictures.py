@@ -89,7 +89,7 @@ def mesh(path: Path, background: tuple[float, float, float]) -> str | None:
     seen = seen * scale + (SIDE / 2, SIDE / 2, 0)
     corners = seen[surface.faces]
     (ax, ay), (bx, by) = ((corners[:, i] - corners[:, 0])[:, :2].T for i in (1, 2))
-    front = ax * by > bx * ay
+    front = ax * by < bx * ay  # rows grow downwards
     points, colors = _filled(corners[front], surface.colors[surface.faces[front]])
     nearest_last = np.argsort(points[:, 2], kind="stable")
     column, row = np.floor(points[nearest_last, :2]).astype(int).T
