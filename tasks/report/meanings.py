@@ -11,7 +11,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "colour": "share of views in the right colour",
         "accessory": "share of views with the right accessory",
         "accessory_colour": "share of views with that accessory in its colour",
-        "r_precision": "share of views that fit this prompt better than 499 others",
+        "r_precision": "share of views that fit this prompt better than any other listed",
         "clip_score": "how well views and prompt agree, by CLIP",
         "clip_r_precision": "share of views nearer to this prompt than to others, by CLIP",
     },

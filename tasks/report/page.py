@@ -24,6 +24,7 @@ from tasks.report.debugger import debugger_data
 from tasks.report.meanings import grouped
 from tasks.report.packed import packed_ply
 from tasks.report.room import MAX_BYTES, Embedded, Offered, embed, size
+from tasks.run_record import read_asset
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("orbit.js", "splats.js", "mesh.js", "debugger.js", "page.js")
@@ -44,10 +45,7 @@ def write_report(asset_dir: Path) -> Path:
     Raises:
         UserError: run.json is missing or damaged, or the page cannot be written.
     """
-    try:
-        record = json.loads((asset_dir / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{asset_dir / RECORD} cannot be read: {error}") from None
+    record = read_asset(asset_dir)
     path = asset_dir / REPORT
     with atomic_write(path) as temporary:
         temporary.write_text(_page(asset_dir, record), encoding="utf-8")
@@ -142,7 +140,7 @@ def _content(asset_dir: Path, record: dict[str, Any]) -> dict[str, Any]:
         "metrics": grouped(record["metrics"]),
         "costs": costs(record),
         "command": again,
-        "command_note": f"{part}The same command on the same machine gives the same files.",
+        "command_note": f"{part}On a CPU, with the same versions, it gives the same bits.",
         "settings": json.dumps(record["config"], indent=2),
         "versions": {"StableDreamer": " ".join(map(str, code.values())), **record["packages"]},
     }
@@ -169,7 +167,7 @@ def _mesh(asset_dir: Path, record: dict[str, Any], look: Turntable) -> dict[str,
     """The viewer of the mesh; none where there is no surface."""
     facts = record.get("mesh") or {}
     poster = pictures.mesh(asset_dir / MESH, look.background)
-    if poster is None:
+    if poster is None and not (facts.get("faces") and (asset_dir / MESH).is_file()):
         return None
     counts = (("faces", "triangle", "triangles"), ("vertices", "vertex", "vertices"))
     about = [_counted(facts[key], *words) for key, *words in counts if key in facts]
