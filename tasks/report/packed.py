@@ -18,6 +18,14 @@ BOUNDS = [f"{end}_{name}" for names in SUFFIXES for end in ("min", "max") for na
 WORDS = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
 
 
+def weightiest(splats: Splats, count: int) -> Splats:
+    """The `count` Gaussians that cover most: by opacity times the area of their broad side."""
+    scales = splats["scales"].sort(dim=-1).values
+    weights = splats["opacities"].sigmoid() * (scales[:, 1] + scales[:, 2]).exp()
+    kept = weights.topk(count).indices
+    return {name: values[kept] for name, values in splats.items()}
+
+
 def packed_ply(splats: Splats) -> bytes:
     """The finite Gaussians as a compressed PLY, upright in viewers."""
     splats = rotate(to_cpu(splats), VIEWER)

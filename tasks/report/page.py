@@ -22,7 +22,7 @@ from tasks.report.again import command
 from tasks.report.costs import costs, duration, stages
 from tasks.report.debugger import debugger_data
 from tasks.report.meanings import grouped
-from tasks.report.packed import packed_ply
+from tasks.report.packed import packed_ply, weightiest
 from tasks.report.room import MAX_BYTES, Embedded, Offered, embed, size
 from tasks.run_record import read_asset
 
@@ -32,6 +32,7 @@ PLY, VIDEO, PREVIEW, RECORD = "gaussians.ply", "turntable.mp4", "preview.png", "
 REPORT = "report.html"
 PACKED = "gaussians.compressed.ply"
 ORDER = (MESH, PLY, PACKED, VIDEO, PREVIEW, RECORD)  # of the buttons
+MAX_GAUSSIANS = 50_000  # in the page, 1.1 MB there: the mesh, too, has to fit
 MAX_STRIPS_BYTES = 1_000_000  # of the debugger's pictures
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; media-src data:; "
@@ -155,11 +156,15 @@ def _splats(asset_dir: Path, look: Turntable) -> dict[str, Any] | None:
     count = len(splats["means"])
     if not count:
         return None
+    about, shown = _counted(count, "Gaussian", "Gaussians"), splats
+    if count > MAX_GAUSSIANS:
+        shown = weightiest(splats, MAX_GAUSSIANS)
+        about += f", the weightiest {MAX_GAUSSIANS:,} here"
     return {
-        "about": _counted(count, "Gaussian", "Gaussians"),
+        "about": about,
         "poster": pictures.from_azimuth(splats, look, pictures.THREE_QUARTER_DEG),
         "front": pictures.from_azimuth(splats, look, 0.0),
-        "packed": packed_ply(splats),
+        "packed": packed_ply(shown),
     }
 
 

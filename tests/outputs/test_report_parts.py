@@ -16,7 +16,7 @@ from stabledreamer_core.settings.config import Config
 from tasks.report.again import command
 from tasks.report.charts import loss_chart, noise_chart
 from tasks.report.costs import duration
-from tasks.report.packed import packed_ply
+from tasks.report.packed import packed_ply, weightiest
 
 
 def cloud(count: int) -> Splats:
@@ -51,6 +51,15 @@ def test_another_programs_reader_finds_the_packed_gaussians(tmp_path: Path, coun
         if name != "scales":
             was, now = was.sigmoid(), now.sigmoid()
         assert (was - now).abs().max() < 0.6 * bits
+
+
+def test_of_too_many_the_page_keeps_those_that_cover_most():
+    splats = cloud(100)
+    splats["scales"][7], splats["opacities"][7] = 1.0, 4.0
+    splats["scales"][8] = torch.tensor([-20.0, 0.9, 0.9])  # thin, but broad
+    splats["opacities"][8] = 4.0
+    kept = weightiest(splats, 2)
+    assert sorted(kept["means"].tolist()) == sorted(splats["means"][7:9].tolist())
 
 
 @pytest.mark.parametrize(
