@@ -1,26 +1,28 @@
 // Draws a GLB: lit, unlit or as triangles. Reads what glTF 2.0 says of meshes, of node transforms,
-// of base colours (factor, texture, vertices) and KHR_materials_unlit and _mesh_quantization.
+// of base colours (factor, texture, vertices), and of the extensions in KNOWN.
 const MESH_VERTEX = `
 uniform mat4 view, model;
 uniform vec4 lens; // focal length, depth's scale and offset
+uniform vec4 area; // the texture's scale and offset
 in vec3 POSITION, NORMAL;
 in vec4 COLOR_0;
 in vec2 TEXCOORD_0;
-out vec3 normal;
+out vec3 normal, place;
 out vec4 tint;
 out vec2 uv;
 void main() {
   vec4 p = view * model * vec4(POSITION, 1.0);
   gl_Position = vec4(lens.x * p.xy, lens.y * p.z + lens.z, -p.z);
+  place = p.xyz;
   normal = mat3(view) * mat3(model) * NORMAL;
   tint = COLOR_0;
-  uv = TEXCOORD_0;
+  uv = TEXCOORD_0 * area.xy + area.zw;
 }`;
 const MESH_FRAGMENT = `
 uniform sampler2D image;
 uniform vec4 factor;
 uniform int mode; // 0 lit, 1 unlit, 2 clay under lines, 3 lines
-in vec3 normal;
+in vec3 normal, place;
 in vec4 tint;
 in vec2 uv;
 out vec4 pixel;
@@ -31,7 +33,8 @@ vec3 display(vec3 light) {
 void main() {
   if (mode == 3) { pixel = vec4(vec3(0.05), 1.0) * 0.26; return; }
   vec3 base = (factor * tint).rgb * texture(image, uv).rgb;
-  vec3 n = normalize(gl_FrontFacing ? normal : -normal);
+  vec3 n = dot(normal, normal) > 0.0 ? normalize(gl_FrontFacing ? normal : -normal)
+                                     : normalize(cross(dFdx(place), dFdy(place)));
   float key = max(dot(n, normalize(vec3(-0.45, 0.7, 0.75))), 0.0);
   float light = 0.32 + 0.13 * n.y + 0.75 * key;
   if (mode == 2) base = vec3(0.8);
@@ -40,7 +43,7 @@ void main() {
 const SIZES = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
 const ARRAYS = { 5120: Int8Array, 5121: Uint8Array, 5122: Int16Array, 5123: Uint16Array,
                  5125: Uint32Array, 5126: Float32Array };
-const KNOWN = ["KHR_materials_unlit", "KHR_mesh_quantization"];
+const KNOWN = ["KHR_materials_unlit", "KHR_mesh_quantization", "KHR_texture_transform"]; // no rotation
 
 function readGlb(bytes) {
   const words = new DataView(bytes.buffer, bytes.byteOffset);
@@ -163,7 +166,9 @@ async function upload(gl, made, glb, { part, model }) {
   });
   const material = glb.tree.materials?.[part.material] || {};
   const factor = material.pbrMetallicRoughness?.baseColorFactor || [1, 1, 1, 1];
-  return { vao, model, buffers, factor, texture: await baseTexture(gl, glb, material) };
+  const { scale = [1, 1], offset = [0, 0] } =
+    material.pbrMetallicRoughness?.baseColorTexture?.extensions?.KHR_texture_transform || {};
+  return { vao, model, buffers, factor, area: [...scale, ...offset], texture: await baseTexture(gl, glb, material) };
 }
 
 async function meshViewer(gl, bytes, figure) {
@@ -182,7 +187,7 @@ async function meshViewer(gl, bytes, figure) {
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   gl.polygonOffset(1, 1);
 
-  function pass({ vao, model, buffers, factor, texture }, mode) {
+  function pass({ vao, model, buffers, factor, area, texture }, mode) {
     const lines = mode === 3;
     gl[lines ? "enable" : "disable"](gl.BLEND);
     gl[mode === 2 ? "enable" : "disable"](gl.POLYGON_OFFSET_FILL);
@@ -191,6 +196,7 @@ async function meshViewer(gl, bytes, figure) {
     gl.bindTexture(gl.TEXTURE_2D, texture);
     gl.uniform1i(uniform.mode, mode);
     gl.uniform4fv(uniform.factor, factor);
+    gl.uniform4fv(uniform.area, area);
     gl.uniformMatrix4fv(uniform.model, false, model);
     const { buffer, length } = buffers[lines ? 1 : 0];
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
