@@ -86,9 +86,7 @@ def _run(jobs: list[Job], name: StageName, work: Path) -> None:
     folder = work / hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16]
     starts = [load_checkpoint(job.out / STAGE1)[0] for job in jobs] if name == "stage2" else None
     config = jobs[0].config
-    with stage_progress(
-        name, config.stage(name).iterations, work.parent, jobs[0].bars, figures=2
-    ) as progress:
+    with stage_progress(name, config.stage(name), work.parent, jobs[0].bars, figures=2) as progress:
         results = run_stages(
             config,
             name,

@@ -13,7 +13,7 @@ import torch
 
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, did_you_mean
 from stabledreamer_core.priors.catalogue import find_known
 from stabledreamer_core.priors.download import check_disk, plan_download
 from stabledreamer_core.priors.identity import check_manifest
@@ -198,19 +198,21 @@ def check_words(prompt: str) -> None:
     Raises:
         UserError: it names no object that Toybox knows.
     """
-    from toybox.captions import parse, vocabulary
+    from toybox.captions import parse, vocabulary, words_alone
 
     parsed, words = parse(prompt), vocabulary()
+    meant = {word: word + did_you_mean(word, words_alone()) for word in parsed.unknown}
     objects, colours = ", ".join(words["categories"]), ", ".join(words["colours"])
     if parsed.category is None:
         raise UserError(
-            f"the bundled Toybox priors know no object in {prompt!r}; they know: {objects}; "
+            f"the bundled Toybox priors know no object in {prompt!r}"
+            f"{_object_meant(parsed.unknown, words['categories'])}; they know: {objects}; "
             f"in {colours}; with {', '.join(words['accessories'])}. "
             "Other prompts need real weights: --preset open, or small"
         )
     if parsed.unknown:
         _warn(
-            f"the bundled Toybox priors do not know: {', '.join(parsed.unknown)} "
+            f"the bundled Toybox priors do not know: {', '.join(meant.values())} "
             f"(they know the colours {colours}, and {', '.join(words['accessories'])})"
         )
     if parsed.ignored:
@@ -220,6 +222,12 @@ def check_words(prompt: str) -> None:
         )
     elif parsed.toy is None and parsed.colour:
         _warn(f"no {parsed.category} of Toybox comes like that; expect a poor likeness")
+
+
+def _object_meant(unknown: Iterable[str], objects: Iterable[str]) -> str:
+    """A hint at the object that one of the words nearly names."""
+    hints = (did_you_mean(word, objects) for word in unknown)
+    return next(filter(None, hints), "")
 
 
 def _warn(message: str) -> None:

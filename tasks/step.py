@@ -15,6 +15,7 @@ from prefect.states import Completed, State
 from stabledreamer.runtime import stopping
 from stabledreamer.runtime.artifacts import logger
 from stabledreamer.runtime.log_lines import key_values
+from stabledreamer.runtime.progress import WORDS, step_shown
 from tasks import ledger
 from tasks.job import Job
 from tasks.keys import STEPS, step_key
@@ -49,14 +50,15 @@ def take(job: Job, steps: Steps, told: bool, step: str, task: StepTask) -> None:
     began = time.monotonic()
     kept = ledger.find(job.out, step, key)
     call = task.with_options(task_run_name=step) if told else task.fn
-    made = call(job, step, key, kept) if told or not kept else None
+    with step_shown(step, job.bars):
+        made = call(job, step, key, kept) if told or not kept else None
     manifest: Manifest = kept or made  # type: ignore[assignment]
     if not kept:
         ledger.add(job.out, step, key, manifest)
     steps[step] = {"key": key, **manifest}
     how = "kept" if kept else f"{time.monotonic() - began:.1f} s"
     if job.bars:
-        print(f"  {step:12s} {how}", flush=True)
+        print(f"  {step:12s} {how:9s} {WORDS.get(step, '')}".rstrip(), flush=True)
     logger().info("%s: %s %s", step, how, key_values(manifest["facts"]))
 
 

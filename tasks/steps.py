@@ -36,7 +36,7 @@ def optimize(job: Job, step: str, key: str) -> Manifest:
     stage = job.config.stage(name)
     start = load_checkpoint(job.out / STAGE1)[0] if name == "stage2" else None
     observe = recorder(job.config.debug, stage, job.out, name, key)
-    with stage_progress(name, stage.iterations, job.out, job.bars) as progress:
+    with stage_progress(name, stage, job.out, job.bars) as progress:
         result = run_stage(
             *(job.config, name, job.prompt, job.seed, start),
             work_dir=work_folder(job.out, name, key),

@@ -122,6 +122,12 @@ def vocabulary() -> dict[str, tuple[str, ...]]:
     }
 
 
+def words_alone() -> tuple[str, ...]:
+    """Every single word that names an object, a colour or an accessory: "top hat" is two."""
+    things = (*CATEGORIES, *ACCESSORY_COLOURS, *ACCESSORIES, *SYNONYMS)
+    return tuple(dict.fromkeys(word for thing in things for word in thing.split()))
+
+
 def _words(prompt: str) -> list[str]:
     """Lower-case words, "top hat" kept together."""
     text = re.sub(r"\btop[\s-]+hat\b", "tophat", prompt.lower())

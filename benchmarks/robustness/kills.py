@@ -42,7 +42,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 IN_A_ROW = (3, 2, 1)  # kills in one folder, in turn
 DYING_S = 60.0
 LIMIT_S = 3600.0  # of one process
-LINE = re.compile(r"^  (\w+) +(kept|\d+\.\d s)$", re.MULTILINE)  # flows/dream.py tells each step
+LINE = re.compile(r"^  (\w+) +(kept|\d+\.\d s)\b", re.MULTILINE)  # flows/dream.py tells each step
 
 # All that two undisturbed runs do not have in common either: what a stage cost. `losses` are those
 # of the steps that the stage's last process took, so they tell where it went on.

@@ -151,13 +151,21 @@ def dvc(root: Path = ROOT) -> str:
     if done.returncode != 0:
         said = (done.stderr.strip() or "it says nothing").splitlines()[-1]
         raise Problem(f"dvc status fails: {said[:200]}", "dvc doctor; git status .dvc dvc.lock")
-    changed = json.loads(done.stdout)
-    told = [f"{name} {_results_of(changed, file)}" for name, file in PIPELINES.items()]
-    return f"{version('dvc')}; published results: {'; '.join(told)}"
+    changed, edited = json.loads(done.stdout), _edited(root)
+    told = [
+        f"{name} {_results_of(changed, file, root, edited)}" for name, file in PIPELINES.items()
+    ]
+    renews = "; dvc repro makes them anew" if any(" of commit " in one for one in told) else ""
+    return f"{version('dvc')}; published results: {'; '.join(told)}{renews}"
 
 
-def _results_of(changed: dict[str, list[Any]], pipeline: str) -> str:
-    """Whether a pipeline's lock file is of this code and these settings, by `dvc status`."""
+def _results_of(changed: dict[str, list[Any]], pipeline: str, root: Path, edited: set[str]) -> str:
+    """What code and settings a pipeline's lock file is of: information, not a problem.
+
+    Args:
+        changed: what `dvc status` says of each stage.
+        edited: files that differ from the last commit.
+    """
     changes = [
         change
         for stage, found in changed.items()
@@ -166,10 +174,45 @@ def _results_of(changed: dict[str, list[Any]], pipeline: str) -> str:
     ]
     if not changes:
         return "up to date"
-    for change in changes:
-        if not isinstance(change, dict):  # "changed command"
-            return "of other code or settings"
-        states = change.get("changed deps", {}).values()
-        if any(state != "deleted" for state in states):  # an output of another stage is
-            return "of other code or settings"
-    return "of this code and these settings, not made on this machine"
+    states: dict[str, Any] = {}
+    for change in changes:  # "changed command" is the pipeline's own change
+        states |= change.get("changed deps", {}) if isinstance(change, dict) else {pipeline: "new"}
+    # What is deleted is another stage's output.
+    differ = [path for path, state in states.items() if state != "deleted"]
+    if not differ:
+        return "of this code and these settings, not made on this machine"
+    lock = str(Path(pipeline).with_suffix(".lock"))
+    commits = _git(root, "log", "-1", "--format=%h", "--", lock)
+    of = f"of commit {commits[0]}" if commits else "of other code or settings"
+    yours = sorted(one for one in edited if _is_below(one, differ))
+    if not yours:
+        return of
+    more = f" and {len(yours) - 1} more" if len(yours) > 1 else ""
+    return f"{of}, without your changes to {yours[0]}{more}"
+
+
+def _is_below(path: str, folders: list[str]) -> bool:
+    """Whether the path is one of `folders`, or in one."""
+    return any(f"{path}/".startswith(f"{folder}/") for folder in folders)
+
+
+def _edited(root: Path) -> set[str]:
+    """Files that differ from the last commit, or are in none."""
+    return {
+        *_git(root, "diff", "--name-only", "--no-renames", "HEAD"),
+        *_git(root, "ls-files", "--others", "--exclude-standard"),
+    }
+
+
+def _git(root: Path, *arguments: str) -> list[str]:
+    """What git says, line by line; nothing where the folder is no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "-c", "core.quotePath=false", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=DVC_PATIENCE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines() if done.returncode == 0 else []

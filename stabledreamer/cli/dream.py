@@ -12,17 +12,17 @@ EXAMPLES = """\
 examples:
   stabledreamer dream "a red bear wearing a top hat"
   stabledreamer dream "a blue car" --seed 3 --quick
-  stabledreamer dream "a blue car" --set stage1.iterations=900 --set mesh.resolution=192
+  stabledreamer dream "a blue car" --set mesh.texture=true
   stabledreamer dream "a dslr photo of a corgi wearing a top hat" --preset open
+
+All that --set can set: stabledreamer settings, or stabledreamer settings mesh
 """
-app = App(name="dream", help_epilogue=EXAMPLES)
+app = App(name="dream", usage="Usage: stabledreamer dream [OPTIONS] PROMPT", help_epilogue=EXAMPLES)
 
 
 @app.default
 def dream(
-    prompt: str,
-    /,
-    *,
+    *prompt: str,
     seed: Whole = 0,
     out: Path | None = None,
     options: RunOptions | None = None,
@@ -32,7 +32,7 @@ def dream(
     The same command again continues, or makes what is missing.
 
     Args:
-        prompt: what to make.
+        prompt: what to make, such as "a red bear".
         seed: default 0.
         out: the asset's folder, default outputs/<prompt>-s<seed>.
     """
@@ -45,7 +45,7 @@ def dream(
 
     job = prepare(
         Request(
-            prompt,
+            " ".join(prompt),
             seed,
             params=str(options.params) if options.params else None,
             preset=options.preset,

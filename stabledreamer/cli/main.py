@@ -33,7 +33,16 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 AGAIN = "free some space and run the same command again"
 
 
-COMMANDS = ("dream", "suite", "view", "export", "evaluate", "debug", "priors", "serve", "doctor")
+COMMANDS = (
+    *("dream", "suite", "view", "export", "evaluate", "debug", "settings", "priors", "serve"),
+    "doctor",
+)
+WELCOME = """\
+Welcome to StableDreamer. A first asset takes a minute or two:
+
+  {dream}
+
+"""
 # After Ctrl-C what was started must be ended, and that takes its time.
 PATIENCE_S = {"serve": 120.0, "stop_all": 120.0}
 
@@ -73,6 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None, watch: stopping.Watch) -> int:
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if not words:
+        print(WELCOME.format(dream=command("dream", "a red bear", "--quick")), end="")
     if not words or words[0] in ("--help", "-h"):  # which lists what each command does
         for name in (*COMMANDS, "stop"):
             app[name]
@@ -89,9 +102,10 @@ def _run(arguments: list[str] | None, watch: stopping.Watch) -> int:
 
 def _explained(error: CycloptsError) -> str:
     """What is wrong with the words of a command, and where to look."""
-    says = str(error).strip().rstrip(".")
+    says, _, _ = str(error).strip().partition(" Available commands:")
+    says = says.rstrip(".")
     if isinstance(error, UnusedCliTokensError):
-        says = f"too many words: {' '.join(error.unused_tokens or ())}; put a prompt in quotes"
+        says = f"too many words: {' '.join(error.unused_tokens or ())}"
     return f"{says} (see {' '.join(['stabledreamer', *(error.command_chain or ())])} --help)"
 
 

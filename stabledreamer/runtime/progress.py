@@ -1,4 +1,4 @@
-"""How far a stage is: a bar in the terminal, and a figure in Prefect's page."""
+"""How far a run is: words and a bar in the terminal, and a figure in Prefect's page."""
 
 import sys
 import time
@@ -14,9 +14,24 @@ from tqdm import tqdm
 from stabledreamer.runtime import stopping
 from stabledreamer.runtime.artifacts import artifact_key, best_effort
 from stabledreamer.runtime.log_lines import log_progress
+from stabledreamer_core.distillation.annealing import timestep_range
 from stabledreamer_core.optimization.observe import Progress
+from stabledreamer_core.settings.config import Stage, StageName
 
+WORDS = {  # what each step does
+    "stage1": "geometry",
+    "checkpoint1": "stage 1 read back",
+    "stage2": "colour and detail",
+    "checkpoint2": "stage 2 read back",
+    "gaussians": "Gaussians for other viewers",
+    "turntable": "a video of one turn",
+    "preview": "a picture from all sides",
+    "mesh": "a closed, coloured surface",
+    "export": "the formats that were asked for",
+    "evaluate": "how well it fits the prompt",
+}
 FIGURES = 20  # in Prefect's page, at most, of one stage
+LONGEST_NAME = 28  # characters of a prior's
 EVERY_S = 5.0  # between two of them
 
 Update = Callable[[Progress], None]
@@ -24,12 +39,11 @@ Update = Callable[[Progress], None]
 
 @contextmanager
 def stage_progress(
-    name: str, iterations: int, out: Path, bars: bool, figures: int = FIGURES
+    name: StageName, stage: Stage, out: Path, bars: bool, figures: int = FIGURES
 ) -> Iterator[Update]:
     """Yield a callback for `run_stage` that shows how far a stage is, and heeds stops.
 
     Args:
-        name: stage1 or stage2.
         out: names the figure in Prefect's page.
         bars: whether to draw a bar in the terminal.
         figures: at most so many are sent to Prefect's page.
@@ -37,7 +51,9 @@ def stage_progress(
     title = name.replace("stage", "stage ")
     key = f"{artifact_key(out)}-{name.replace('stage', 'stage-')}"
     log = log_progress(title)
-    with _bar(title, iterations, bars) as draw, _artifact(title, key, figures) as publish:
+    if bars:
+        print(headline(name, stage), file=sys.stderr, flush=True)
+    with _bar(title, stage, bars) as draw, _artifact(title, key, figures) as publish:
 
         def update(progress: Progress) -> None:
             draw(progress)
@@ -48,12 +64,36 @@ def stage_progress(
         yield update
 
 
+def headline(name: StageName, stage: Stage) -> str:
+    """What a stage is about to do, in a line."""
+    title, prior = name.replace("stage", "stage "), Path(stage.prior).name[:LONGEST_NAME]
+    first, last = (f"{highest_noise(stage, progress):.2f}" for progress in (0.0, 1.0))
+    return f"{title}: {WORDS[name]} from {prior}, noise {first} -> {last}"
+
+
+def highest_noise(stage: Stage, progress: float) -> float:
+    """The upper end of the noise level at `progress` in [0, 1] through a stage."""
+    annealing = stage.annealing
+    return timestep_range(annealing.schedule, progress, annealing.t_min, annealing.t_max)[1]
+
+
 @contextmanager
-def _bar(title: str, iterations: int, show: bool) -> Iterator[Update]:
-    """Steps, rate, time left and loss. Where nobody watches, a line every half minute."""
+def step_shown(step: str, show: bool) -> Iterator[None]:
+    """Say in a terminal what is being done, until it is; stages have their bars."""
+    shown = show and sys.stderr.isatty() and not step.startswith("stage")
+    if shown:
+        print(f"  {step:12s} {WORDS.get(step, '')} ...", end="\r", file=sys.stderr, flush=True)
+    yield
+    if shown:
+        print("\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar(title: str, stage: Stage, show: bool) -> Iterator[Update]:
+    """Steps, rate, time left, loss and noise. Where nobody watches, a line every half minute."""
     interval = 0.25 if sys.stderr.isatty() else 30.0
     bar = tqdm(
-        total=iterations, desc=title, unit="it", disable=not show, mininterval=interval,
+        total=stage.iterations, desc=title, unit="it", disable=not show, mininterval=interval,
         dynamic_ncols=True,
     )  # fmt: skip
     first = True
@@ -61,9 +101,12 @@ def _bar(title: str, iterations: int, show: bool) -> Iterator[Update]:
     def update(progress: Progress) -> None:
         nonlocal first
         if first:  # a resumed stage: its earlier steps say nothing of the rate
-            bar.initial = bar.n = progress.step - 1
+            bar.initial = bar.n = progress.first
             first = False
-        bar.set_postfix(loss=f"{progress.loss:.4f}", refresh=False)
+            if progress.first and show:
+                tqdm.write(f"{title} goes on at step {progress.first}", file=sys.stderr)
+        noise = highest_noise(stage, progress.step / progress.iterations)
+        bar.set_postfix_str(f"loss {progress.loss:.4f}, noise {noise:.2f}", refresh=False)
         bar.update(progress.step - bar.n)
 
     with bar:

@@ -4,12 +4,11 @@ A preset is a file in params/, called by its name: `paper` is params/paper.yaml.
 preset of that name, for the bundled priors.
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
 from stabledreamer.runtime.root import PARAMS, PRESETS, QUICK
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, did_you_mean
 from stabledreamer_core.settings import config
 from stabledreamer_core.settings.config import Config
 
@@ -53,11 +52,9 @@ def preset_file(name: str) -> Path:
     """
     known = presets()
     if name not in known:
-        close = difflib.get_close_matches(name.lower(), known, 1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
         raise UserError(
-            f"no preset {name[:80]!r}{meant}; there are {', '.join(known)}; a file of your own goes"
-            " to --params"
+            f"no preset {name[:80]!r}{did_you_mean(name, known)}; there are {', '.join(known)};"
+            " a file of your own goes to --params"
         )
     return PRESETS / f"{name}.yaml"
 

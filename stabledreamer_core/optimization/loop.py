@@ -137,7 +137,8 @@ def optimize(
             observe(Observation(step, prior, target, pictures, each, asked, x0_hat))
         now = time.monotonic()
         if checked and progress:
-            progress(Progress(state.step, stage.iterations, float(losses[-1].mean()), now - began))
+            loss_now = float(losses[-1].mean())
+            progress(Progress(state.step, stage.iterations, loss_now, now - began, first))
         due = save is not None and now - saved > save_every_seconds
         if checked and state.step < stage.iterations and (due or state.step % KEEP_EVERY == 0):
             guard.keep(state)

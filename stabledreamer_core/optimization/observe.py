@@ -18,6 +18,7 @@ class Progress:
     iterations: int
     loss: float  # mean over the objects
     seconds: float  # in this process
+    first: int = 0  # the step that this process began at
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ files that are read, rounded up; nobody has run the weights with this code. Lice
 model's page has the one that counts.
 """
 
-import difflib
 from dataclasses import dataclass
 from itertools import chain
 
-from stabledreamer_core.errors import UserError
+from stabledreamer_core.errors import UserError, did_you_mean
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.memory_plan import GB, Sizes, least_bytes
 
@@ -270,10 +269,7 @@ def find_known(name: str) -> Known | None:
 def unknown_name(name: str) -> UserError:
     """Say that nothing is called `name`, and what is."""
     names = [known.name for known in KNOWN]
-    close = difflib.get_close_matches(
-        name.lower(), chain(names, (known.source for known in KNOWN)), 1
-    )
-    meant = f" (did you mean {close[0]}?)" if close else ""
+    meant = did_you_mean(name, chain(names, (known.source for known in KNOWN)))
     return UserError(
         f"no prior {name[:80]!r}{meant}: name one of {', '.join(names)}, a hub id such as"
         " owner/model, or a folder"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
+from stabledreamer_core.settings.describe import setting_meant
 from stabledreamer_core.settings.output import Evaluate, Export, Mesh, Turntable
 from stabledreamer_core.settings.yaml_text import MAX_DEPTH, parse_yaml
 
@@ -379,7 +380,8 @@ def _explain(error: ValidationError, where: Sequence[Path]) -> str:
         parent: Any = Config.model_fields
         for part in first["loc"][:-1]:
             parent = getattr(parent[str(part)].annotation, "model_fields", {})
-        text = f"unknown setting {key}; allowed here: {', '.join(parent)}"
+        meant = setting_meant(Config, key, first["input"])
+        text = f"unknown setting {key}{meant}; allowed here: {', '.join(parent)}"
     elif first["type"] == "missing":
         text = f"setting {key} is missing"
     else:

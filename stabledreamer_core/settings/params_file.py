@@ -39,7 +39,7 @@ def _section(section: BaseModel, indent: str, seen: set[tuple[type, str]]) -> It
             yield ("\n" if not indent else "") + _line(f"{indent}{name}:", about)
             yield from _section(value, indent + "  ", seen)
         else:
-            yield _line(f"{indent}{name}: {_flow(value)}", about)
+            yield _line(f"{indent}{name}: {flow(value)}", about)
 
 
 def _line(text: str, comment: str) -> str:
@@ -54,10 +54,10 @@ def _line(text: str, comment: str) -> str:
     return "".join(f"{indent}# {part}\n" for part in above) + f"{text}\n"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """Write a value in YAML's flow style."""
     if isinstance(value, tuple):
-        return f"[{', '.join(_flow(one) for one in value)}]"
+        return f"[{', '.join(flow(one) for one in value)}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float) and "e" in repr(value) and "." not in repr(value):

@@ -230,24 +230,74 @@ def test_dvc(monkeypatch, tmp_path: Path):
     edited = {"changed deps": {"core": "modified", "a": "deleted"}}
     small, gpu = "small benchmark (make bench) ", "GPU benchmark (docs/benchmark.md) "
     lock = "benchmarks/gpu/dvc.yaml:measure@default"
+    other = "of other code or settings"
     answers = {
         (0, "{}"): f"{small}up to date; {gpu}up to date",
         (0, json.dumps({"stage2@a": elsewhere, lock: [edited]})): (
-            f"{small}of this code and these settings, not made on this machine; "
-            f"{gpu}of other code or settings"
+            f"{small}of this code and these settings, not made on this machine; {gpu}{other}"
         ),
-        (0, json.dumps({"stage2@a": ["changed command"]})): f"{small}of other code or settings",
-        (0, json.dumps({"stage2@a": [absent, edited]})): f"{small}of other code or settings",
+        (0, json.dumps({"stage2@a": ["changed command"]})): f"{small}{other}",
+        (0, json.dumps({"stage2@a": [absent, edited]})): f"{small}{other}",
         (0, json.dumps({"a": [{"changed deps": {"p.yaml": {"seed": "modified"}}}]})): (
-            f"{small}of other code or settings"
+            f"{small}{other}"
         ),
         (255, ""): None,
     }
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(project, "version", lambda name: "3.0")
     for (code, out), word in answers.items():
-        done = subprocess.CompletedProcess([], code, out, "ERROR: you are not inside of a DVC repo")
-        monkeypatch.setattr(project.subprocess, "run", lambda *_, _done=done, **__: _done)
+        answer_dvc(monkeypatch, code, out)
         finding = doctor.examine("dvc", lambda: project.dvc(tmp_path))
         assert finding.ok is (word is not None)
         assert (word or "not inside") in finding.says
+
+
+def answer_dvc(monkeypatch, code: int, out: str) -> None:
+    """Answer for dvc alone; git answers for itself."""
+    run = subprocess.run
+
+    def answer(words, **options):
+        if "dvc" not in words:
+            return run(words, **options)
+        return subprocess.CompletedProcess([], code, out, "ERROR: you are not inside of a DVC repo")
+
+    monkeypatch.setattr(project.subprocess, "run", answer)
+
+
+def test_published_results_are_laid_at_the_users_door_only_for_the_users_own_changes(
+    monkeypatch, tmp_path: Path
+):
+    """An untouched clone is told which commit they are of, a changed one what was changed."""
+
+    def git(*words: str) -> str:
+        own = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(
+            ["git", *own, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def told() -> str:
+        said = project.dvc(tmp_path)
+        assert said.endswith("; dvc repro makes them anew")
+        return said.partition("; GPU")[0]
+
+    for name in (".dvc/config", "dvc.lock", "core/loss.py", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "published")
+    commit = git("log", "-1", "--format=%h")
+    (tmp_path / "core" / "loss.py").write_text("newer\n")
+    git("commit", "-qam", "newer code")
+    stale = {"stage1@a": [{"changed deps": {"core": "modified", "params.yaml": {"a": "modified"}}}]}
+    answer_dvc(monkeypatch, 0, json.dumps(stale))
+
+    assert told().endswith(f"of commit {commit}")  # nothing of the user's
+    (tmp_path / "README.md").write_text("mine\n")  # on which no stage depends
+    (tmp_path / "core-notes.txt").write_text("mine\n")
+    assert told().endswith(f"of commit {commit}")
+    (tmp_path / "core" / "mine.py").write_text("mine\n")
+    assert f"of commit {commit}, without your changes to core/mine.py" in told()
+    (tmp_path / "core" / "loss.py").write_text("mine\n")
+    assert "without your changes to core/loss.py and 1 more" in told()

@@ -1,5 +1,6 @@
 """What people get wrong on the command line: one line on stderr, exit 2, nothing made."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 import torch
 
 from stabledreamer.cli.main import main
+from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.errors import UserError
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.output import Mesh
 
 COMMAND = Path(sys.executable).with_name("stabledreamer")
 
@@ -26,9 +31,12 @@ def run(arguments: list[str], capsys) -> tuple[int, str, str]:
     ("arguments", "word"),
     [
         (["draem", "a red bear"], 'Did you mean "dream"'),
-        (["dream", "a", "red", "bear"], "quotes"),
+        (["view", "outputs", "more"], "too many words: more"),
+        (["dream", "a", "red", "baer", "--seed", "3"], "'a red baer' (did you mean bear?)"),
+        (["dream", "a baer with a scraf"], "(did you mean bear?)"),
         (["dream", "a red bear", "--sed", "3"], "Did you mean --seed"),
-        (["dream"], "PROMPT"),
+        (["dream"], "say what to make"),
+        (["dream", "--quick"], "say what to make"),
         (["dream", ""], "empty"),
         (["dream", "   "], "empty"),
         (["dream", "bear " * 100], "characters"),
@@ -38,6 +46,11 @@ def run(arguments: list[str], capsys) -> tuple[int, str, str]:
         (["dream", "a red bear", "--seed", "1.5"], "--seed"),
         (["dream", "a red bear", "--set", "stage1.iterations"], "section.key=value"),
         (["dream", "a red bear", "--set", "stage1.iteration=3"], "stage1.iteration"),
+        (["dream", "a red bear", "--set", "mesh.txture=true"], "(did you mean mesh.texture?)"),
+        (["dream", "a red bear", "--set", "mehs.texture=true"], "(did you mean mesh.texture?)"),
+        (["dream", "a red bear", "--set", "texture=true"], "(did you mean mesh.texture?)"),
+        (["dream", "a red bear", "--set", "mesh={texture: {deep: 1}}"], "mesh.texture"),
+        (["dream", "a red bear", "--set", f"{'x' * 10_000}=1"], "unknown setting xxx"),
         (["dream", "a red bear", "--set", "stage1.iterations=many"], "stage1.iterations"),
         (["dream", "a red bear", "--set", "=3"], "section.key=value"),
         (["dream", "a red bear", "--params", "gone.yaml"], "gone.yaml"),
@@ -47,6 +60,11 @@ def run(arguments: list[str], capsys) -> tuple[int, str, str]:
         (["dream", "a red bear", "--preset", "open", "--quick"], "itself a preset"),
         (["dream", "a red bear", "--set", "stage1.embeddings=gone"], "priors embed"),
         (["dream", "a red bear", "--set", "stage1.prior=sd15"], "stable-diffusion-v1-5"),
+        (["settings", "txture"], "did you mean texture"),
+        (["settings", ""], "no setting is called ''"),
+        (["settings", "../params"], "lists the sections"),
+        (["settings", "mesh", "--preset", "opne"], "did you mean open"),
+        (["settings", "mesh", "--set", "mesh.txture=1"], "did you mean mesh.texture"),
         (["suite", "gone.yaml"], "gone.yaml"),
         (["evaluate", "gone"], "gone"),
         (["view", "gone"], "gone"),
@@ -90,7 +108,9 @@ def test_the_command_itself_exits_with_2_and_no_traceback(tmp_path):
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["dream"], ["suite"], ["debug"], ["evaluate"], ["view"]])
+@pytest.mark.parametrize(
+    "command", [[], ["dream"], ["suite"], ["debug"], ["evaluate"], ["view"], ["settings"]]
+)
 def test_help_shows_examples(command, capsys):
     code, out, _ = run([*command, "--help"], capsys)
     assert code == 0
@@ -100,6 +120,65 @@ def test_help_shows_examples(command, capsys):
 def test_without_a_command_it_says_what_there_is(capsys):
     code, out, _ = run([], capsys)
     assert code == 0 and "make a 3d asset from a sentence" in out.lower() and "evaluate" in out
+    welcome, _, rest = out.partition("Usage:")
+    assert "Welcome" in welcome and shlex.join(["dream", "a red bear", "--quick"]) in welcome
+    assert run(["--help"], capsys)[1] == run(["help"], capsys)[1] == f"Usage:{rest}"
+
+
+def test_help_of_a_command_in_either_order(capsys):
+    assert run(["help", "view"], capsys) == run(["view", "--help"], capsys)
+
+
+def test_an_unquoted_prompt_is_one_prompt(monkeypatch, capsys):
+    """Its words may stand before, between and after options."""
+    from tasks import checks
+
+    asked = []
+
+    def prepare(request):
+        asked.append((request.prompt, request.seed, request.quick))
+        raise UserError("that will do")
+
+    monkeypatch.setattr(checks, "prepare", prepare)
+    for words in (
+        ["a red bear", "--seed", "3", "--quick"],
+        ["a", "red", "bear", "--seed", "3", "--quick"],
+        ["--quick", "a", "red", "--seed", "3", "bear"],
+        ["--seed", "3", "--quick", "--", "a red bear"],
+    ):
+        assert run(["dream", *words], capsys)[0] == 2
+    assert asked == [("a red bear", 3, True)] * 4
+
+
+def test_words_that_the_bundled_priors_lack_are_told_with_what_was_meant(capsys):
+    from tasks.checks import check_words
+
+    check_words("a rde bear wearing a scraf and sunglasses")
+    told = capsys.readouterr().err
+    assert "rde (did you mean red?), scraf (did you mean scarf?), sunglasses (they know" in told
+
+
+def test_settings_lists_the_sections_and_every_key_of_one(capsys):
+    code, out, _ = run(["settings"], capsys)
+    assert code == 0 and all(f"\n{name} " in f"\n{out}" for name in Config.model_fields)
+    code, out, _ = run(["settings", "mesh"], capsys)
+    keys = [line.split(" = ")[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert code == 0 and keys == [f"mesh.{name}" for name in Mesh.model_fields]
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_settings_finds_a_word_and_shows_what_a_preset_changes(capsys):
+    assert "mesh.texture = false   (true or false)" in run(["settings", "TEXTURE"], capsys)[1]
+    out = run(["settings", "stage1.iterations", "--quick"], capsys)[1]
+    assert out.startswith("stage1.iterations = 400   (0 to 1000000; default 900)\n")
+
+
+def test_every_setting_takes_its_default_back(capsys):
+    """What `settings` prints for a key is what --set takes for it."""
+    out = run(["settings", "."], capsys)[1]
+    lines = [line for line in out.splitlines() if not line.startswith(" ")]
+    shown = [line.split("   (")[0].replace(" = ", "=", 1) for line in lines]
+    assert len(shown) > 100 and load_config(overrides=shown) == load_config()
 
 
 def test_the_version_is_told(capsys):
