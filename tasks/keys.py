@@ -48,7 +48,7 @@ OPTIMIZE = "stabledreamer_core.optimization.stage"
 CHECK = "stabledreamer_core.optimization.checkpoint"
 PLY = "stabledreamer_core.assets.splats.ply"
 LOOK = "stabledreamer_core.assets.turntable"
-EXTRACT = "stabledreamer_core.assets.mesh.extract"
+EXTRACT = "stabledreamer_core.assets.see_through"
 FORMATS = "stabledreamer_core.assets.formats"
 EXPORTS = (  # of `FORMATS`, which takes a while to import; gaussians.ply has a step of its own
     *("gaussians.compressed.ply", "gaussians.spz", "gaussians.v4.spz", "gaussians.sog"),

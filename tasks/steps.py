@@ -97,9 +97,11 @@ def preview(job: Job, *_: str) -> Manifest:
 @cached_task
 def mesh(job: Job, *_: str) -> Manifest:
     """Write mesh.glb, closed and coloured."""
-    from stabledreamer_core.assets.mesh.extract import write_mesh
+    from stabledreamer_core.assets.see_through import told, write_asset_mesh
 
-    facts = write_mesh(job.result(), job.config.mesh, job.out / MESH, job.device)
+    facts = write_asset_mesh(job.result(), job.config.mesh, job.out / MESH, job.device)
+    if job.bars and (line := told(facts)):
+        print(line, flush=True)
     return manifest(job, (MESH,), facts)
 
 

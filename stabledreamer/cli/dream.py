@@ -13,6 +13,7 @@ examples:
   stabledreamer dream "a red bear wearing a top hat"
   stabledreamer dream "a blue car" --seed 3 --quick
   stabledreamer dream "a blue car" --set mesh.texture=true
+  stabledreamer dream "a glass of lemonade" --preset open --translucent
   stabledreamer dream "a dslr photo of a corgi wearing a top hat" --preset open
 
 All that --set can set: stabledreamer settings, or stabledreamer settings mesh
@@ -49,7 +50,7 @@ def dream(
             seed,
             params=str(options.params) if options.params else None,
             preset=options.preset,
-            overrides=options.overrides,
+            overrides=options.settings,
             quick=options.quick,
             out=str(out) if out else None,
         )

@@ -32,8 +32,17 @@ class RunOptions:
     """real priors: open, paper, sd3, sdxl or small (params/)"""
     quick: bool = False
     """the fast preset of the bundled priors"""
+    translucent: bool = False
+    """let light through: for a ghost, a glass or a jelly"""
     verbose: bool = False
     """show the log: settings, rates, memory"""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What --translucent sets, and after it what --set does."""
+        from stabledreamer.runtime.settings import TRANSLUCENT
+
+        return (*(TRANSLUCENT if self.translucent else ()), *self.overrides)
 
     def show_log(self) -> None:
         """Let Prefect show the log, if asked to; call it before Prefect is imported."""

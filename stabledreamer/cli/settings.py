@@ -41,7 +41,7 @@ def settings(about: str | None = None, /, *, options: RunOptions | None = None) 
     options = options or RunOptions()
     from stabledreamer.runtime.settings import load_config
 
-    config = load_config(options.params, list(options.overrides), options.quick, options.preset)
+    config = load_config(options.params, list(options.settings), options.quick, options.preset)
     print("\n".join(_sections(config) if about is None else _found(config, about)))
     return 0
 

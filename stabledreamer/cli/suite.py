@@ -60,9 +60,7 @@ def suite(
     # Mistakes are told before a server starts.
     read_prompts(file)
     check_runner(runner, workers, batch, ray_address)
-    check_models(
-        load_config(options.params, list(options.overrides), options.quick, options.preset)
-    )
+    check_models(load_config(options.params, list(options.settings), options.quick, options.preset))
     out = out or Path("outputs") / file.stem
     with prefect_server():
         from flows.suite import suite as make_suite
@@ -72,7 +70,7 @@ def suite(
             str(out),
             seeds=seeds,
             params=str(options.params) if options.params else None,
-            overrides=list(options.overrides),
+            overrides=list(options.settings),
             quick=options.quick,
             preset=options.preset,
             workers=workers,

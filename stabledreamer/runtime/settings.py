@@ -12,6 +12,13 @@ from stabledreamer_core.errors import UserError, did_you_mean
 from stabledreamer_core.settings import config
 from stabledreamer_core.settings.config import Config
 
+TRANSLUCENT = (  # --translucent: for a ghost, a glass or a jelly (docs/outputs.md)
+    "stage1.regularizers.opacity=0",
+    "stage2.regularizers.opacity=0",
+    "turntable.checkers=true",
+    "mesh.see_through=true",
+)
+
 
 def load_config(
     params_file: Path | None = None,

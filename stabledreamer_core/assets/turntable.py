@@ -3,6 +3,7 @@
 Colours are written as rendered, 8-bit value = colour * 255, so the viewer sees what the priors saw.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.scene.cameras import around, orbit
+from stabledreamer_core.scene.cameras import Views, around, orbit
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.scene.rendering import render_chunks, to_bytes
 from stabledreamer_core.settings.output import Turntable
@@ -23,6 +24,7 @@ COLOR_TAGS = (
     *("-movflags", "+faststart"),
 )
 THREE_QUARTER_DEG = 35.0
+SQUARES, DARKER = 16, 0.8  # across a picture; the share of the background's light
 
 
 def write_turntable(splats: Splats, settings: Turntable, path: Path, device: torch.device) -> None:
@@ -54,7 +56,7 @@ def write_turntable(splats: Splats, settings: Turntable, path: Path, device: tor
             output_params=list(COLOR_TAGS),
         ) as video,
     ):
-        for renders, _ in render_chunks(splats, views, settings.background, device):
+        for renders in _renders(splats, views, settings, device):
             for frame in to_bytes(renders).cpu().numpy():
                 video.append_data(frame)  # type: ignore[attr-defined]
 
@@ -78,12 +80,29 @@ def write_preview(splats: Splats, settings: Turntable, path: Path, device: torch
         2 * side,
     )
     small, large = (
-        torch.cat(
-            [renders for renders, _ in render_chunks(splats, views, settings.background, device)]
-        )
-        for views in (around_it, front)
+        torch.cat(list(_renders(splats, views, settings, device))) for views in (around_it, front)
     )
     rows = [torch.cat(list(small[start : start + 4]), 1) for start in (0, 4)]
     picture = torch.cat([large[0], torch.cat(rows, 0)], 1)
     with atomic_write(path) as temporary:
         Image.fromarray(to_bytes(picture).cpu().numpy()).save(temporary, format="PNG")
+
+
+def _renders(
+    splats: Splats, views: Views, settings: Turntable, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Renders [c, H, W, 3] before the settings' background."""
+    for renders, alphas in render_chunks(splats, views, settings.background, device):
+        if settings.checkers:
+            plain = torch.tensor(settings.background, device=renders.device)
+            renders = (
+                renders - (1.0 - alphas) * (1.0 - checkers(views.resolution).to(plain)) * plain
+            )
+        yield renders
+
+
+def checkers(side: int) -> torch.Tensor:
+    """A picture [side, side, 1] of squares: 1, or `DARKER`."""
+    index = torch.arange(side) * SQUARES // side
+    dark = (index[:, None] + index) % 2
+    return (1.0 - (1.0 - DARKER) * dark)[..., None]

@@ -40,6 +40,9 @@ class Turntable(_Section):
     background: Color = (0.93, 0.93, 0.92)
     """Solid background, red, green and blue in [0, 1]."""
 
+    checkers: bool = False
+    """Squares of `background` and a darker tone, before which one sees what is see-through."""
+
     preview_resolution: int = Field(default=256, ge=32, le=1024)
     """Side in pixels of each of the eight views in preview.png (four across, two down)."""
 
@@ -58,6 +61,9 @@ class Mesh(_Section):
 
     min_alpha: float = Field(default=0.5, gt=0.0, lt=1.0)
     """A pixel at least this opaque sees the surface; a fainter one sees through."""
+
+    see_through: bool = False
+    """Give the surface the opacity of semi-transparent Gaussians; otherwise it is opaque."""
 
     truncation: float = Field(default=3.0, ge=1.0, le=16.0)
     """How far about a seen surface its depth map is believed, in grid cells."""
