@@ -11,13 +11,15 @@ from typing import Any, cast
 
 from prefect import task
 
-from stabledreamer.runtime.progress import stage_progress
+from stabledreamer.runtime import live
+from stabledreamer.runtime.progress import headline, stage_progress
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.assets.splats.ply import save_ply
 from stabledreamer_core.assets.turntable import write_preview, write_turntable
 from stabledreamer_core.debugger.record import recorder
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
+from stabledreamer_core.optimization.observe import all_of
 from stabledreamer_core.optimization.stage import StageResult, run_stage
 from stabledreamer_core.settings.config import StageName
 from tasks import run_record
@@ -35,7 +37,10 @@ def optimize(job: Job, step: str, key: str) -> Manifest:
     name = cast(StageName, step)
     stage = job.config.stage(name)
     start = load_checkpoint(job.out / STAGE1)[0] if name == "stage2" else None
-    observe = recorder(job.config.debug, stage, job.out, name, key)
+    observe = all_of(
+        recorder(job.config.debug, stage, job.out, name, key),
+        live.watch(headline(name, stage), stage, job.config.turntable, job.out),
+    )
     with stage_progress(name, stage, job.out, job.bars) as progress:
         result = run_stage(
             *(job.config, name, job.prompt, job.seed, start),

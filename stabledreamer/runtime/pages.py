@@ -69,13 +69,17 @@ def listen(port: int) -> socket.socket:
 
 def serve_pages(folder: Path, listening: socket.socket) -> Thread:
     """Serve the folder's pages at the socket, in a thread that ends with the program."""
+    return serve_app(pages_app(folder), listening)
+
+
+def serve_app(app: Any, listening: socket.socket) -> Thread:
+    """Serve an ASGI app so, under this machine's own names alone."""
     import uvicorn
 
     from stabledreamer.runtime.guard import guarded
 
-    app = guarded(pages_app(folder), listening.getsockname()[1])
     config = uvicorn.Config(
-        app,
+        guarded(app, listening.getsockname()[1]),
         log_config=None,
         log_level="critical",
         access_log=False,

@@ -11,7 +11,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from tqdm import tqdm
 
-from stabledreamer.runtime import stopping
+from stabledreamer.runtime import live, stopping
 from stabledreamer.runtime.artifacts import artifact_key, best_effort
 from stabledreamer.runtime.log_lines import log_progress
 from stabledreamer_core.distillation.annealing import timestep_range
@@ -80,6 +80,8 @@ def highest_noise(stage: Stage, progress: float) -> float:
 @contextmanager
 def step_shown(step: str, show: bool) -> Iterator[None]:
     """Say in a terminal what is being done, until it is; stages have their bars."""
+    if step in WORDS and not step.startswith("stage"):
+        live.say(f"{step}: {WORDS[step]}")
     shown = show and sys.stderr.isatty() and not step.startswith("stage")
     if shown:
         print(f"  {step:12s} {WORDS.get(step, '')} ...", end="\r", file=sys.stderr, flush=True)

@@ -56,7 +56,7 @@ def write_turntable(splats: Splats, settings: Turntable, path: Path, device: tor
             output_params=list(COLOR_TAGS),
         ) as video,
     ):
-        for renders in _renders(splats, views, settings, device):
+        for renders in renders_of(splats, views, settings, device):
             for frame in to_bytes(renders).cpu().numpy():
                 video.append_data(frame)  # type: ignore[attr-defined]
 
@@ -80,7 +80,7 @@ def write_preview(splats: Splats, settings: Turntable, path: Path, device: torch
         2 * side,
     )
     small, large = (
-        torch.cat(list(_renders(splats, views, settings, device))) for views in (around_it, front)
+        torch.cat(list(renders_of(splats, views, settings, device))) for views in (around_it, front)
     )
     rows = [torch.cat(list(small[start : start + 4]), 1) for start in (0, 4)]
     picture = torch.cat([large[0], torch.cat(rows, 0)], 1)
@@ -88,7 +88,7 @@ def write_preview(splats: Splats, settings: Turntable, path: Path, device: torch
         Image.fromarray(to_bytes(picture).cpu().numpy()).save(temporary, format="PNG")
 
 
-def _renders(
+def renders_of(
     splats: Splats, views: Views, settings: Turntable, device: torch.device
 ) -> Iterator[torch.Tensor]:
     """Renders [c, H, W, 3] before the settings' background."""

@@ -8,6 +8,7 @@ batches of B C images. On a laptop B is 1.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,7 +135,8 @@ def optimize(
         state.target = target if state.step % stage.target_reuse else None
         if observe:
             pictures, each = images.detach().permute(0, 2, 3, 1), per_view / x[0].numel()
-            observe(Observation(step, prior, target, pictures, each, asked, x0_hat))
+            scene = partial(_first_scene, state, count)
+            observe(Observation(step, prior, target, pictures, each, asked, x0_hat, scene))
         now = time.monotonic()
         if checked and progress:
             loss_now = float(losses[-1].mean())
@@ -178,6 +180,10 @@ def render(
     if count > 1:
         renders, alphas = renders.flatten(0, 1), alphas.flatten(0, 1)
     return renders[..., :3], alphas, renders[..., 3:], info
+
+
+def _first_scene(state: TrainState, count: int) -> Splats:
+    return state.scenes(count)[0]
 
 
 def _prompt_rows(views: Views, view_words: str, count: int) -> list[int]:

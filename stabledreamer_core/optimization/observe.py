@@ -8,6 +8,7 @@ from torch import Tensor
 from stabledreamer_core.distillation.sample_step import Target
 from stabledreamer_core.distillation.target import Question
 from stabledreamer_core.priors import Prior
+from stabledreamer_core.scene.gaussians import Splats
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class Observation:
     loss: Tensor  # [B C] each view's 1/2 w || x - target.x0_hat ||^2 / numbers in x
     asked: Question | None  # [B C, ...]; None where the target is an earlier step's
     x0_hat: Tensor | None  # what the prior answered, like asked.x; None where it was not asked
+    scene: Callable[[], Splats]  # the first object's Gaussians after the step
 
 
 Observe = Callable[[Observation], None]
+
+
+def all_of(*observers: Observe | None) -> Observe | None:
+    """One observer that calls those that are there; None where none is."""
+    those = [observe for observe in observers if observe]
+
+    def observe_all(now: Observation) -> None:
+        for observe in those:
+            observe(now)
+
+    return observe_all if those else None
