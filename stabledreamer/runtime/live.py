@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stabledreamer.runtime.pages import CLOSED, HEADERS, listen, serve_app
-from stabledreamer_core.debugger.live import Frame, watcher
+from stabledreamer_core.debugger.live import VIEWS, Frame, watcher
 from stabledreamer_core.distillation.annealing import timestep_range
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import atomic_write
@@ -29,6 +29,7 @@ from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.settings.output import Turntable
 
 PREVIEW = "preview.png"
+NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="  # before there are pictures
 CURVE = 48  # points of the noise level over a stage
 WATCHED_S = 5.0  # a page that asked so lately is still open
 LAST_WORDS_S = 3.0  # for it to hear of the end
@@ -179,7 +180,13 @@ def live_app(live: Live) -> Any:
             f"{CLOSED}; img-src 'self' data:; connect-src 'self'; "
             f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
         )
-        page = _template().render(nonce=nonce, rows=_rows(live), **live.about)
+        shown = live.pictures
+
+        def source(name: str) -> str:
+            return f"/{name}.jpg" if name in shown else NOTHING
+
+        rows = range(sum(name.startswith("render-") for name in shown) or VIEWS)
+        page = _template().render(nonce=nonce, rows=rows, source=source, **live.about)
         return HTMLResponse(page, headers={**headers, "Content-Security-Policy": policy})
 
     async def state(_: Request) -> Response:
@@ -197,11 +204,6 @@ def live_app(live: Live) -> Any:
     return Starlette(
         routes=[Route("/", home), Route("/state", state), Route("/{name}.jpg", picture)]
     )
-
-
-def _rows(live: Live) -> range:
-    """Those of the step's views that have pictures now; two before there are any."""
-    return range(sum(name.startswith("render-") for name in live.pictures) or 2)
 
 
 @cache

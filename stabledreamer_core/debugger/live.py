@@ -3,6 +3,7 @@
 Like record.py it draws no random number and changes nothing that the stage loop holds.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from stabledreamer_core.scene.cameras import orbit
 from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.settings.output import Turntable
 
-SHARE = 0.015  # of the stage's time, at most, beside its first pictures
+SHARE = 0.015  # of the stage's time, at most, beside the first picture, which loads code
 SOONEST_S = 1.0  # between two
 SIDE = 256  # pixels
 VIEWS = 2  # of a step, at most
@@ -42,18 +43,18 @@ def watcher(stage: Stage, turntable: Turntable, show: Callable[[Frame], None]) -
     Args:
         show: its time counts as well.
     """
-    began = ended = time.monotonic()
+    began, ended = time.monotonic(), -math.inf
     spent, last = 0.0, 0.0
 
     def observe(now: Observation) -> None:
         nonlocal spent, last, ended
-        start = time.monotonic()
-        late = start - ended >= SOONEST_S and spent + last <= SHARE * (start - began)
-        if now.asked is None or not (late or last == 0.0):
+        start, first = time.monotonic(), ended == -math.inf
+        due = start - ended >= SOONEST_S and spent + last <= SHARE * (start - began)
+        if now.asked is None or not due:
             return
         show(frame_of(now, stage, turntable))
         ended = time.monotonic()
-        last = max(ended - start, 1e-9)
+        last = 0.0 if first else ended - start
         spent += last
 
     return observe
