@@ -76,7 +76,7 @@ def live_page(prompt: str, seed: int, out: Path, port: int | None) -> Iterator[s
         try:
             serve_app(live_app(live), listening)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            live.tell(words="finished", over=True)
+            live.tell(words=f"finished; look at it: stabledreamer view {out}", over=True)
             deadline = time.monotonic() + LAST_WORDS_S
             while _is_watched(live) and live.told < live.version and time.monotonic() < deadline:
                 time.sleep(0.05)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stabledreamer.runtime.settings import TRANSLUCENT
 from stabledreamer_core.assets import formats
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
@@ -102,6 +103,20 @@ def test_a_mesh_setting_makes_the_mesh_alone(asset, make):
     change = ["mesh.resolution=20"]
     assert remade(asset, lambda: make(asset, overrides=change)) == {"mesh.glb"} | PAGES
     assert remade(asset, lambda: make(asset)) == {"mesh.glb"} | PAGES  # and back
+
+
+def test_a_see_through_mesh_says_so_in_run_json(asset, make):
+    """Of the solid asset's stages: pictures and mesh alone are made again."""
+    solid = json.loads((asset / "run.json").read_text())["mesh"]
+    assert solid["surface"] == "opaque" and 0.0 < solid["opacity"] <= 1.0
+    change = [one for one in TRANSLUCENT if not one.startswith("stage")]
+    made = {"preview.png", "turntable.mp4", "mesh.glb"}
+    assert remade(asset, lambda: make(asset, overrides=change)) == made | PAGES
+    clear = json.loads((asset / "run.json").read_text())["mesh"]
+    seen_through = solid["opacity"] < 0.9
+    assert clear["surface"] == ("see-through" if seen_through else "opaque")
+    assert clear["opacity"] == solid["opacity"]
+    assert (b'"alphaMode":"BLEND"' in (asset / "mesh.glb").read_bytes()) == seen_through
 
 
 def test_formats_are_written_beside_the_rest_and_kept(asset, make):
