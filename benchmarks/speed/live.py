@@ -27,11 +27,16 @@ from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.settings.config import STAGES, Config
 
 BROWSER = """
-import sys, time, urllib.request
-while True:
-    for name in ("state", "object.jpg", "render-0.jpg", "x0_hat-0.jpg"):
-        try: urllib.request.urlopen(sys.argv[1] + name, timeout=5).read()
-        except OSError: pass
+import json, sys, time, urllib.request
+def get(name):
+    return urllib.request.urlopen(sys.argv[1] + name, timeout=5).read()
+seen = None
+while True:  # as the page's script does
+    state = json.loads(get("state"))
+    if "views" in state and state["version"] != seen:
+        for name in ("object", "render-0", "x0_hat-0", "render-1", "x0_hat-1"):
+            get(name + ".jpg")
+    seen = state["version"]
     time.sleep(1)
 """
 

@@ -186,7 +186,8 @@ def live_app(live: Live) -> Any:
             return f"/{name}.jpg" if name in shown else NOTHING
 
         rows = range(sum(name.startswith("render-") for name in shown) or VIEWS)
-        page = _template().render(nonce=nonce, rows=rows, source=source, **live.about)
+        now = {"words": "", "step": 0, "iterations": 0, **live.state, **live.about}
+        page = _template().render(nonce=nonce, rows=rows, source=source, **now)
         return HTMLResponse(page, headers={**headers, "Content-Security-Policy": policy})
 
     async def state(_: Request) -> Response:

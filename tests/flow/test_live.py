@@ -137,6 +137,12 @@ def test_the_page_says_what_a_user_wrote_and_runs_none_of_it():
     assert answer.text.count("<script") == answer.text.count(f'<script nonce="{nonce}"') == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7 * 7 }}" in answer.text
     assert client.get("/").headers["content-security-policy"].split("'nonce-")[1][:20] != nonce[:20]
+    assert "it begins" not in answer.text and "data:image/gif" in answer.text
+    page.tell(words="mesh: <i>closed</i>", step=7, iterations=9)
+    page.pictures = {"object": b"jpeg"}
+    told = client.get("/").text  # what one sees without a script
+    assert "mesh: &lt;i&gt;closed&lt;/i&gt;" in told and "step 7 of 9" in told
+    assert 'src="/object.jpg"' in told and client.get("/object.jpg").content == b"jpeg"
     for path in ("/gone.jpg", "/..%2f..%2fpasswd.jpg", "/object.png", "/state/more", "/%00.jpg"):
         assert client.get(path).status_code == 404, path
     assert client.post("/state").status_code == 405

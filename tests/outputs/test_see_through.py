@@ -26,7 +26,7 @@ from stabledreamer_core.scene.gaussians import init_ball
 from stabledreamer_core.settings.output import Mesh
 
 RADIUS = 0.5
-SMALL = Mesh(views=24, view_resolution=64, resolution=48)
+SMALL = Mesh(views=24, view_resolution=64, resolution=48, texture=False)
 CLEAR = SMALL.model_copy(update={"see_through": True})
 
 
@@ -86,9 +86,10 @@ def test_the_mesh_of_jelly_is_where_it_begins_and_as_opaque(tmp_path, device):
 
 
 def radius_of(path) -> float:
-    """Of a ball of the mesh's volume, as an independent reader has it."""
-    mesh = trimesh.load(path, force="mesh")
-    return (0.75 * mesh.volume / math.pi) ** (1 / 3)
+    """Of a ball of the mesh's volume, in world units."""
+    surface = read_glb(path)
+    volume = trimesh.Trimesh(surface.vertices, surface.faces, process=False).volume
+    return (0.75 * volume / math.pi) ** (1 / 3)
 
 
 def test_what_is_solid_stays_so_whatever_is_asked(tmp_path, device):
