@@ -33,6 +33,7 @@ NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="  # before the
 CURVE = 48  # points of the noise level over a stage
 WATCHED_S = 5.0  # a page that asked so lately is still open
 LAST_WORDS_S = 3.0  # for it to hear of the end
+CLOSING_S = 1.0
 
 
 @dataclass
@@ -73,15 +74,16 @@ def live_page(prompt: str, seed: int, out: Path, port: int | None) -> Iterator[s
     with listening:
         live = _live = Live({"prompt": prompt, "seed": seed, "out": str(out)})
         live.tell(words="it begins: priors are loaded", over=False)
+        server, thread = serve_app(live_app(live), listening)
         try:
-            serve_app(live_app(live), listening)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
             live.tell(words=f"finished; look at it: stabledreamer view {out}", over=True)
             deadline = time.monotonic() + LAST_WORDS_S
             while _is_watched(live) and live.told < live.version and time.monotonic() < deadline:
                 time.sleep(0.05)
         finally:
-            _live = None
+            _live, server.should_exit = None, True
+            thread.join(CLOSING_S)
 
 
 def _is_watched(live: Live) -> bool:

@@ -69,11 +69,15 @@ def listen(port: int) -> socket.socket:
 
 def serve_pages(folder: Path, listening: socket.socket) -> Thread:
     """Serve the folder's pages at the socket, in a thread that ends with the program."""
-    return serve_app(pages_app(folder), listening)
+    return serve_app(pages_app(folder), listening)[1]
 
 
-def serve_app(app: Any, listening: socket.socket) -> Thread:
-    """Serve an ASGI app so, under this machine's own names alone."""
+def serve_app(app: Any, listening: socket.socket) -> tuple[Any, Thread]:
+    """Serve an ASGI app so, under this machine's own names alone.
+
+    Returns:
+        the server, which ends once its `should_exit` is set, and its thread.
+    """
     import uvicorn
 
     from stabledreamer.runtime.guard import guarded
@@ -88,9 +92,10 @@ def serve_app(app: Any, listening: socket.socket) -> Thread:
         server_header=False,
     )
     # In a thread uvicorn leaves the signals to the program.
-    thread = Thread(target=uvicorn.Server(config).run, args=([listening],), daemon=True)
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
-    return thread
+    return server, thread
 
 
 def pages_app(folder: Path) -> Any:
