@@ -105,7 +105,7 @@ def mesh(job: Job, *_: str) -> Manifest:
     from stabledreamer_core.assets.see_through import told, write_asset_mesh
 
     facts = write_asset_mesh(job.result(), job.config.mesh, job.out / MESH, job.device)
-    if job.bars and (line := told(facts)):
+    if job.bars and (line := told(facts, job.config.mesh.see_through)):
         print(line, flush=True)
     return manifest(job, (MESH,), facts)
 

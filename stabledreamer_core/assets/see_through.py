@@ -72,8 +72,14 @@ def write_asset_mesh(
     }
 
 
-def told(facts: dict[str, Any]) -> str | None:
-    """What the mesh made of a semi-transparent asset, in a line; None for a solid one."""
+def told(facts: dict[str, Any], asked: bool) -> str | None:
+    """What the mesh made of a semi-transparent asset, in a line; None for a solid one.
+
+    Args:
+        asked: `mesh.see_through`; then of a solid one as well.
+    """
+    if facts["opacity"] >= SEE_THROUGH and asked:
+        return f"the prior made it solid (opacity {facts['opacity']:.2f}), and so is mesh.glb"
     if not 0.0 < facts["opacity"] < SEE_THROUGH:
         return None
     says = f"the Gaussians let light through (opacity {facts['opacity']:.2f})"

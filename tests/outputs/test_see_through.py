@@ -77,12 +77,12 @@ def test_the_mesh_of_jelly_is_where_it_begins_and_as_opaque(tmp_path, device):
     *color, alpha = material["pbrMetallicRoughness"]["baseColorFactor"]
     assert color == [1.0, 1.0, 1.0] and alpha == pytest.approx(facts["opacity"], abs=1e-3)
     assert radius_of(path) == pytest.approx(RADIUS, rel=0.05)
-    assert "of that opacity" in told(facts)
+    assert "of that opacity" in told(facts, asked=True)
 
     facts = write_asset_mesh(ball, SMALL, path, device)
     assert facts["surface"] == "opaque" and "alphaMode" not in materials(path)[0]
     assert radius_of(path) < 0.8 * RADIUS
-    assert "--translucent" in told(facts)
+    assert "--translucent" in told(facts, asked=False)
 
 
 def radius_of(path) -> float:
@@ -98,7 +98,8 @@ def test_what_is_solid_stays_so_whatever_is_asked(tmp_path, device):
         write_asset_mesh(jelly(0.9), settings, path, device)
         for settings, path in ((SMALL, plain), (CLEAR, asked))
     ]
-    assert facts[0] == facts[1] and facts[0]["surface"] == "opaque" and told(facts[0]) is None
+    assert facts[0] == facts[1] and facts[0]["surface"] == "opaque"
+    assert told(facts[0], asked=False) is None and "made it solid" in told(facts[1], asked=True)
     assert plain.read_bytes() == asked.read_bytes()
 
 
@@ -109,7 +110,7 @@ def test_nothing_and_what_is_not_finite_have_an_empty_mesh(nothing, tmp_path, de
         with pytest.warns(UserWarning, match="no surface"):
             facts = write_asset_mesh(splats, CLEAR, tmp_path / "mesh.glb", device)
         assert (facts["opacity"], facts["surface"], facts["faces"]) == (0.0, "opaque", 0)
-        assert told(facts) is None
+        assert told(facts, asked=True) is None
 
 
 def test_alpha_changes_the_material_alone(tmp_path, device):
