@@ -19,7 +19,7 @@ from stabledreamer_core.scene.cameras import orbit
 from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.settings.output import Turntable
 
-SHARE = 0.015  # of the stage's time, at most, beside the first picture, which loads code
+SHARE = 0.01  # of the stage's time, at most, beside the first picture, which loads code
 SOONEST_S = 1.0  # between two
 SIDE = 256  # pixels
 VIEWS = 2  # of a step, at most
