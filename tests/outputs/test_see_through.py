@@ -26,7 +26,7 @@ from stabledreamer_core.scene.gaussians import init_ball
 from stabledreamer_core.settings.output import Mesh
 
 RADIUS = 0.5
-SMALL = Mesh(views=24, view_resolution=64, resolution=48, texture=False)
+SMALL = Mesh(views=16, view_resolution=48, resolution=40, texture=False)
 CLEAR = SMALL.model_copy(update={"see_through": True})
 
 
