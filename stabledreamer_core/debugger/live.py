@@ -20,6 +20,7 @@ from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.settings.output import Turntable
 
 SHARE = 0.01  # of the stage's time, at most, beside the first picture, which loads code
+CLOCKS = (time.monotonic, time.thread_time)  # a busy machine gives us little of its processor
 SOONEST_S = 1.0  # between two
 SIDE = 256  # pixels
 VIEWS = 2  # of a step, at most
@@ -43,19 +44,23 @@ def watcher(stage: Stage, turntable: Turntable, show: Callable[[Frame], None]) -
     Args:
         show: its time counts as well.
     """
-    began, ended = time.monotonic(), -math.inf
-    spent, last = 0.0, 0.0
+    began = [clock() for clock in CLOCKS]
+    ended, spent, last = -math.inf, [0.0, 0.0], [0.0, 0.0]
 
     def observe(now: Observation) -> None:
-        nonlocal spent, last, ended
-        start, first = time.monotonic(), ended == -math.inf
-        due = start - ended >= SOONEST_S and spent + last <= SHARE * (start - began)
-        if now.asked is None or not due:
+        nonlocal ended, spent, last
+        start, first = [clock() for clock in CLOCKS], ended == -math.inf
+        within = (
+            used + more <= SHARE * (at - zero)
+            for used, more, at, zero in zip(spent, last, start, began, strict=True)
+        )
+        if now.asked is None or start[0] - ended < SOONEST_S or not all(within):
             return
         show(frame_of(now, stage, turntable))
+        if not first:
+            last = [clock() - at for clock, at in zip(CLOCKS, start, strict=True)]
+            spent = [used + more for used, more in zip(spent, last, strict=True)]
         ended = time.monotonic()
-        last = 0.0 if first else ended - start
-        spent += last
 
     return observe
 
