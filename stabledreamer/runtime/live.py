@@ -67,9 +67,9 @@ def live_page(prompt: str, seed: int, out: Path, port: int | None) -> Iterator[s
     try:
         listening = listen(port or 0)
     except (OSError, OverflowError) as error:
+        why, _, _ = (getattr(error, "strerror", None) or str(error)).partition(" (")
         raise UserError(
-            f"cannot show the run on port {port}: {getattr(error, 'strerror', None) or error};"
-            " choose another --port, or leave it out"
+            f"cannot show the run on port {port}: {why}; choose another --port, or leave it out"
         ) from None
     with listening:
         live = _live = Live({"prompt": prompt, "seed": seed, "out": str(out)})
