@@ -57,8 +57,8 @@ def watcher(stage: Stage, turntable: Turntable, show: Callable[[Frame], None]) -
         if now.asked is None or start[0] - ended < SOONEST_S or not all(within):
             return
         show(frame_of(now, stage, turntable))
+        last = [clock() - at for clock, at in zip(CLOCKS, start, strict=True)]
         if not first:
-            last = [clock() - at for clock, at in zip(CLOCKS, start, strict=True)]
             spent = [used + more for used, more in zip(spent, last, strict=True)]
         ended = time.monotonic()
 
