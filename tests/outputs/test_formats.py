@@ -17,6 +17,7 @@ from stabledreamer_core.assets import formats
 from stabledreamer_core.assets.fidelity import pictures, psnr_of
 from stabledreamer_core.assets.formats import MESHES, NAMES, SPLATS, export, named_formats
 from stabledreamer_core.assets.mesh.glb import Surface, srgb_to_linear, write_glb
+from stabledreamer_core.assets.mesh.read import read_textured
 from stabledreamer_core.assets.splats.frames import GLTF, VIEWER, rotate
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.scene.cameras import Views, around
@@ -146,7 +147,8 @@ def test_obj_has_the_mesh_and_its_colours(mesh, tmp_path: Path) -> None:
     else:
         assert files == ("mesh.obj", "mesh.mtl", "mesh.png")
         assert "Kd 1.00000000 1.00000000 1.00000000" in (tmp_path / "mesh.mtl").read_text()
-        np.testing.assert_array_equal(np.asarray(back.visual.material.image), made.texture)
+        picture = read_textured(glb).texture  # a JPEG: not the noise that was made
+        np.testing.assert_array_equal(np.asarray(back.visual.material.image), picture)
         corners = dict(zip(map(tuple, np.round(back.vertices, 4)), back.visual.uv, strict=True))
         for point, (u, v) in zip(made.vertices[:, [1, 2, 0]], made.uvs, strict=True):
             np.testing.assert_allclose(corners[tuple(np.round(point, 4))], (u, 1 - v), atol=1e-4)
@@ -181,7 +183,7 @@ def test_usdz_has_the_mesh_and_its_colours(mesh, tmp_path: Path) -> None:
     stage = usd.Stage.Open(str(tmp_path / "mesh.usdz"))
     geometry = importlib.import_module("pxr.UsdGeom")
     assert geometry.GetStageUpAxis(stage) == "Y"
-    toy = geometry.Mesh(stage.GetPrimAtPath("/toy/mesh"))
+    toy = geometry.Mesh(stage.GetPrimAtPath("/asset/mesh"))
     points = np.array(toy.GetPointsAttr().Get())
     np.testing.assert_allclose(points, made.vertices[:, [1, 2, 0]], atol=1e-6)
     faces = np.array(toy.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
@@ -196,7 +198,7 @@ def test_usdz_has_the_mesh_and_its_colours(mesh, tmp_path: Path) -> None:
         uvs = np.array(primvars.GetPrimvar("st").Get())
         np.testing.assert_allclose(uvs, made.uvs * (1, -1) + (0, 1), atol=1e-6)
         assert any(name.endswith("texture.png") for name in files)
-    shader = importlib.import_module("pxr.UsdShade").Material(stage.GetPrimAtPath("/toy/material"))
+    shader = importlib.import_module("pxr.UsdShade").Material(stage.GetPrimAtPath("/asset/material"))
     assert shader.ComputeSurfaceSource()[0].GetInput("emissiveColor").HasConnectedSource()
 
 

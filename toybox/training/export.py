@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from stabledreamer_core.assets.mesh.light import write_light
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.priors import write_manifest
+from toybox.render import light
 
 KEPT = ("README.md", "figures.json")
 
@@ -38,6 +40,7 @@ def _save(pipeline: Any, folder: Path) -> None:
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n")
     write_manifest(folder)
+    write_light(folder, light())
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

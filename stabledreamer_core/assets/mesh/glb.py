@@ -131,9 +131,10 @@ def write_glb(path: Path, surface: Surface) -> None:
     if len(surface.faces):
         tree["nodes"][0]["mesh"] = 0
         tree["materials"] = [material_of(surface, buffer, tree)]
-        place = {"pivot": surface.place.pivot, "metres": surface.place.metres}
+        place = surface.place
+        extras = {"pivot": place.pivot, "metres": place.metres, "lit": surface.lit}
         primitives = [_primitive(surface, buffer)]
-        tree["meshes"] = [{"name": surface.name, "primitives": primitives, "extras": place}]
+        tree["meshes"] = [{"name": surface.name, "primitives": primitives, "extras": extras}]
         tree["accessors"], tree["bufferViews"] = buffer.accessors, buffer.views
         tree["buffers"] = [{"byteLength": len(buffer.data)}]
     with atomic_write(path) as temporary:

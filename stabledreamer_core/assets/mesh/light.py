@@ -6,7 +6,7 @@ viewer's light alone. Without one nothing can tell a dark paint from a shade.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,11 @@ class Light:
         towards = np.asarray(self.direction) / np.linalg.norm(self.direction)
         share = 0.5 * (1.0 + np.asarray(normals) @ towards)
         return np.asarray(self.low + (self.high - self.low) * share)[:, None]
+
+
+def write_light(folder: Path, light: Light) -> None:
+    """Write a prior's light.json."""
+    (folder / FILE).write_text(json.dumps(asdict(light), indent=2) + "\n", encoding="utf-8")
 
 
 def read_light(folder: Path) -> Light | None:

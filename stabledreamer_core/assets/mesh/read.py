@@ -95,7 +95,7 @@ def _surface(mesh: trimesh.Trimesh) -> Surface:
     if not np.isfinite(vertices).all() or (faces.size and faces.max() >= len(vertices)):
         raise ValueError("its vertices or triangles are damaged")
     normals = from_gltf_axes(mesh.vertex_normals)
-    name = str(mesh.metadata.get("name", Surface.name))
-    place = place_of(mesh)
+    facts, place = mesh.metadata, place_of(mesh)
     world = place.to_world(from_gltf_axes(vertices))
-    return Surface(world, normals, faces, colors, name=name, place=place)
+    surface = Surface(world, normals, faces, colors, place=place)
+    return replace(surface, name=str(facts["name"]), lit=facts.get("lit") is True)
