@@ -11,9 +11,7 @@ from stabledreamer_core.assets.mesh.views import DISTANCE, Survey
 
 MIN_FACING = 0.15  # more slanted than this a picture is smeared along the surface
 FUZZ = 0.04  # world units: so far beyond its outline something in front still tints what is behind
-DIM = 0.02  # what a tinted pixel counts
-ALIKE = 0.08  # display values: cameras that differ by more from what most say count less
-ROUNDS = 3
+TINTED = 0.02  # what such a pixel counts
 
 Floats = NDArray[np.float32]
 
@@ -23,8 +21,7 @@ def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -
 
     Weight each camera by how straight it faces the surface; leave out one that sees something
     nearer, and count one little that sees something nearer close by: soft Gaussians tint what is
-    behind their outlines. Then count cameras less the more they differ from what most of them see.
-    Give points that no camera sees the colour of the nearest point that one does.
+    behind their outlines. Give points that no camera sees the colour of the nearest that one does.
 
     Args:
         points, normals: [M, 3] world; normals of unit length, outwards.
@@ -38,7 +35,7 @@ def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -
         [seen.colors, seen.alphas[..., None], seen.depths[..., None], _nearest_about(seen)], -1
     )
     centres = -(views.viewmats[:, None, :3, 3] @ views.viewmats[:, :3, :3])[:, 0]
-    colors = np.zeros((len(points), 4), np.float32)
+    total = np.zeros((len(points), 4), np.float32)
     _gather(
         np.ascontiguousarray(points, np.float32),
         np.ascontiguousarray(normals, np.float32),
@@ -46,15 +43,17 @@ def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -
         np.ascontiguousarray((views.Ks @ views.viewmats[:, :3]).cpu().numpy()),
         np.ascontiguousarray(centres.cpu().numpy()),
         np.float32(tolerance),
-        colors,
+        total,
     )
-    known = colors[:, 3] > 0.0
+    weight = total[:, 3]
+    known = weight > 1e-3 * TINTED
     if not known.any():
         return np.full((len(points), 3), 0.5, np.float32)
+    colors = total[:, :3] / np.maximum(weight, 1e-9)[:, None]
     if not known.all():
         _, nearest = cKDTree(points[known]).query(points[~known])
         colors[~known] = colors[known][nearest]
-    return np.asarray(colors[:, :3].clip(0.0, 1.0))
+    return np.asarray(colors.clip(0.0, 1.0))
 
 
 def _nearest_about(seen: Survey) -> Tensor:
@@ -76,14 +75,12 @@ def _gather(
     cameras: Floats,  # [C, 3, 4] world to pixels: column * depth, row * depth, depth
     centres: Floats,  # [C, 3] where the cameras stand
     tolerance: np.float32,
-    colors: Floats,  # [M, 4] written: the colour and what its cameras weigh together
+    total: Floats,  # [M, 4] written: weighted sums of premultiplied colour and of alpha
 ) -> None:
-    rows, columns, count = pictures.shape[1], pictures.shape[2], pictures.shape[0]
+    rows, columns = pictures.shape[1], pictures.shape[2]
     for m in prange(points.shape[0]):
         x, y, z = points[m, 0], points[m, 1], points[m, 2]
-        samples, weights = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
-        found = 0
-        for c in range(count):
+        for c in range(pictures.shape[0]):
             dx, dy, dz = centres[c, 0] - x, centres[c, 1] - y, centres[c, 2] - z
             towards = normals[m, 0] * dx + normals[m, 1] * dy + normals[m, 2] * dz
             facing = towards / np.sqrt(dx * dx + dy * dy + dz * dz)
@@ -98,43 +95,17 @@ def _gather(
             if not (0 <= u < columns - 1 and 0 <= v < rows - 1):
                 continue
             i, j = int(v), int(u)
-            k, n = int(v + 0.5), int(u + 0.5)
-            if depth > pictures[c, k, n, 4] + tolerance:
+            nearest = pictures[c, int(v + 0.5), int(u + 0.5)]
+            if depth > nearest[4] + tolerance:
                 continue
-            alpha = np.float32(0.0)
+            # Pictures taken straight on count most: there the colours are sharpest.
+            weight = facing**4
+            slope = FUZZ * np.sqrt(1 - facing * facing) / facing
+            if nearest[5] < depth - FUZZ - slope:
+                weight *= TINTED
             for di in range(2):
                 for dj in range(2):
                     share = (v - i if di else 1 - v + i) * (u - j if dj else 1 - u + j)
-                    alpha += share * pictures[c, i + di, j + dj, 3]
-                    for channel in range(3):
+                    for channel in range(4):
                         sample = pictures[c, i + di, j + dj, channel]
-                        samples[found, channel] += share * sample
-            if alpha < 0.1:
-                samples[found] = 0
-                continue
-            samples[found] /= alpha
-            # Pictures taken straight on count most: there the colours are sharpest.
-            weights[found] = alpha * facing**4
-            slope = FUZZ * np.sqrt(1 - facing * facing) / facing
-            if pictures[c, k, n, 5] < depth - FUZZ - slope:
-                weights[found] *= DIM
-            found += 1
-        _agree(samples, weights, found, colors[m])
-
-
-@njit(cache=True, error_model="numpy")
-def _agree(samples: Floats, weights: Floats, count: int, color: Floats) -> None:
-    """Write what most samples agree on: a mean whose outliers count ever less (Cauchy weights)."""
-    for turn in range(ROUNDS):
-        red, green, blue, total = 0.0, 0.0, 0.0, 0.0
-        for s in range(count):
-            weight = weights[s]
-            if turn:
-                off = (samples[s, 0] - color[0]) ** 2 + (samples[s, 1] - color[1]) ** 2
-                off += (samples[s, 2] - color[2]) ** 2
-                weight /= 1.0 + off / ALIKE**2
-            red, green = red + weight * samples[s, 0], green + weight * samples[s, 1]
-            blue, total = blue + weight * samples[s, 2], total + weight
-        if total <= 0.0:
-            return
-        color[0], color[1], color[2], color[3] = red / total, green / total, blue / total, total
+                        total[m, channel] += weight * share * sample
