@@ -19,7 +19,7 @@ from stabledreamer_core.assets.mesh.glb import (
     to_gltf_axes,
     write_glb,
 )
-from stabledreamer_core.assets.mesh.light import Light, read_light
+from stabledreamer_core.assets.mesh.light import Light, light_file, read_light
 from stabledreamer_core.assets.mesh.read import read_mesh, world_vertices
 from stabledreamer_core.errors import UserError
 from stabledreamer.runtime.root import ROOT
@@ -57,6 +57,9 @@ def ball_file(ball, config, device, tmp_path_factory):
 
 
 def shown_colors(mesh):
+    """Display values on the vertices, of a texture as of colours there."""
+    if "color" not in mesh.visual.vertex_attributes:
+        return mesh.visual.to_color().vertex_colors[:, :3] / 255
     return linear_to_srgb(mesh.visual.vertex_attributes["color"][:, :3] / 65535)
 
 
@@ -161,7 +164,7 @@ def test_texture_holds_display_values_and_closes_when_merged(ball, config, tmp_p
     assert facts == counts | {"watertight": True, "lit": False}
     picture = mesh.visual.material.baseColorTexture
     assert picture.size == (256, 256)
-    shown = mesh.visual.to_color().vertex_colors[:, :3] / 255
+    shown = shown_colors(mesh)
     assert np.abs(shown - colour_of(world_vertices(mesh))).mean() < 0.03
     assert (np.asarray(picture) > 0).mean() > 0.99  # no black between the pieces
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
@@ -185,12 +188,12 @@ def test_known_light_is_taken_out_of_the_colours(texture, cover, config, tmp_pat
         "roughnessFactor": 1.0,
     }.items()
     mesh = read_mesh(tmp_path / "mesh.glb")
-    paint = mesh.visual.to_color().vertex_colors[:, :3] / 255 if texture else shown_colors(mesh)
+    paint = shown_colors(mesh)
     assert np.median(paint) == pytest.approx(0.7, abs=0.01) and paint.std() < 0.04
     unlit = settings.model_copy(update={"material": "unlit"})
     assert not write_mesh(shaded, unlit, tmp_path / "mesh.glb", device, light=SUN)["lit"]
     mesh = read_mesh(tmp_path / "mesh.glb")
-    assert (mesh.visual.to_color().vertex_colors[:, 0] / 255).std() > 0.1
+    assert shown_colors(mesh).std() > 0.1
 
 
 def test_lit_without_a_known_light_keeps_the_colours(ball, config, tmp_path, device):
@@ -292,7 +295,8 @@ def test_a_bundled_priors_light_is_that_of_its_pictures(prior):
     ["{", "[]", '{"direction": [0, 0, 0], "low": 0.5, "high": 1}', '{"low": 0.5, "high": 1}'],
 )
 def test_a_damaged_light_is_told(text, tmp_path):
+    tmp_path = tmp_path / "prior"
     assert read_light(tmp_path) is None
-    (tmp_path / "light.json").write_text(text)
+    light_file(tmp_path).write_text(text)
     with pytest.raises(UserError, match="light.json"):
         read_light(tmp_path)

@@ -31,6 +31,7 @@ def half(module: Any) -> Any:
 def write_pipeline(pipeline: Any, folder: Path) -> None:
     """Save a pipeline so that the folder is whole at any moment, its card and figures kept."""
     replace_folder(folder, lambda temporary: _save(pipeline, temporary))
+    write_light(folder, light())
 
 
 def _save(pipeline: Any, folder: Path) -> None:
@@ -40,7 +41,6 @@ def _save(pipeline: Any, folder: Path) -> None:
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n")
     write_manifest(folder)
-    write_light(folder, light())
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

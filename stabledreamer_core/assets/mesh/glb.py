@@ -27,6 +27,7 @@ UINT16, UINT32, FLOAT = 5123, 5125, 5126  # glTF component types
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
 JPEG_QUALITY = 92
+TINY = 64  # pixels a side: there each one counts
 UNLIT = "KHR_materials_unlit"
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
@@ -179,9 +180,9 @@ def material_of(surface: Surface, buffer: Buffer, tree: dict[str, Any]) -> dict[
     """A rough, non-metallic material; its texture goes into `buffer` and `tree`."""
     base: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
     if surface.texture is not None:
-        view = buffer.add_bytes(encode_picture(surface.texture))
-        name = f"{surface.name}_color"
-        tree["images"] = [{"name": name, "bufferView": view, "mimeType": "image/jpeg"}]
+        picture, kind = encode_picture(surface.texture)
+        view, name = buffer.add_bytes(picture), f"{surface.name}_color"
+        tree["images"] = [{"name": name, "bufferView": view, "mimeType": f"image/{kind}"}]
         tree["samplers"] = [{"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR}]
         tree["textures"] = [{"source": 0, "sampler": 0}]
         base["baseColorTexture"] = {"index": 0}
@@ -192,11 +193,14 @@ def material_of(surface: Surface, buffer: Buffer, tree: dict[str, Any]) -> dict[
     return material | {"extensions": {UNLIT: {}}}
 
 
-def encode_picture(texture: np.ndarray) -> bytes:
-    """Write a texture [H, W, 3] uint8 as a JPEG without loss that one could see."""
+def encode_picture(texture: np.ndarray) -> tuple[bytes, str]:
+    """Write a texture [H, W, 3] uint8: a JPEG whose loss nobody sees, or a PNG if it is tiny."""
     picture = io.BytesIO()
+    if max(texture.shape[:2]) <= TINY:
+        Image.fromarray(texture).save(picture, format="PNG")
+        return picture.getvalue(), "png"
     Image.fromarray(texture).save(picture, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return picture.getvalue()
+    return picture.getvalue(), "jpeg"
 
 
 def container(tree: dict[str, Any], binary: bytes) -> bytes:

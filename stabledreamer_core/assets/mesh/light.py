@@ -1,8 +1,9 @@
 """Light that is known can be divided out of colours, and what is left is the paint.
 
 Priors are trained on pictures with their own light, and it ends up in the Gaussians' colours. A
-prior's folder may hold a `light.json` that says which; then the mesh's material is lit by the
-viewer's light alone. Without one nothing can tell a dark paint from a shade.
+file beside a prior's folder, `toybox-sd.light.json` beside `toybox-sd/`, says which; then the mesh
+is lit by the viewer's light alone. Without one nothing can tell a dark paint from a shade. The
+file is not in the folder, because no stage depends on it: the mesh alone does.
 """
 
 import json
@@ -14,7 +15,6 @@ import numpy as np
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
 
-FILE = "light.json"
 MAX_BYTES = 4096
 
 
@@ -37,17 +37,22 @@ class Light:
 
 
 def write_light(folder: Path, light: Light) -> None:
-    """Write a prior's light.json."""
-    (folder / FILE).write_text(json.dumps(asdict(light), indent=2) + "\n", encoding="utf-8")
+    """Write the light of a prior's pictures beside its folder."""
+    light_file(folder).write_text(json.dumps(asdict(light), indent=2) + "\n", encoding="utf-8")
+
+
+def light_file(folder: Path) -> Path:
+    """Return where the light of a prior's pictures is described."""
+    return folder.with_name(f"{folder.name}.light.json")
 
 
 def read_light(folder: Path) -> Light | None:
-    """Read what a prior's folder says of the light in its pictures; None if it says nothing.
+    """Read which light a prior's pictures have; None if there is no file that says so.
 
     Raises:
-        UserError: its light.json cannot be read or describes no light.
+        UserError: the file cannot be read or describes no light.
     """
-    path = folder / FILE
+    path = light_file(folder)
     if not path.is_file():
         return None
     try:
