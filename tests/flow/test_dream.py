@@ -77,7 +77,8 @@ def test_again_makes_nothing(asset, make):
 @pytest.mark.parametrize("name", ["mesh.glb", "preview.png", "gaussians.ply", "turntable.mp4"])
 def test_a_deleted_output_is_made_again_alone(asset, make, name):
     (asset / name).unlink()
-    assert remade(asset, lambda: make(asset)) == {name} | PAGES
+    step = MESHES if name in MESHES else {name}  # what one step writes
+    assert remade(asset, lambda: make(asset)) == step | PAGES
 
 
 def test_an_altered_output_is_made_again_alone(asset, make):
