@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stabledreamer.runtime.root import ROOT
+from stabledreamer_core.assets.mesh.light import Light, read_light
 from stabledreamer_core.settings.config import Config, Stage
 from stabledreamer_core.settings.output import Evaluate
 from tasks.code_reach import code_hash
@@ -43,6 +44,7 @@ class Step:
 STAGE1 = "stage1/gaussians.safetensors"
 STAGE2 = "stage2/gaussians.safetensors"
 MESH = "mesh.glb"
+LITE = "asset-light.glb"
 
 OPTIMIZE = "stabledreamer_core.optimization.stage"
 CHECK = "stabledreamer_core.optimization.checkpoint"
@@ -64,7 +66,7 @@ STEPS: dict[str, Step] = {
     "gaussians": Step(PLY, (), (STAGE2,), ("gaussians.ply",)),
     "turntable": Step(LOOK, ("device", "turntable"), (STAGE2,), ("turntable.mp4",)),
     "preview": Step(LOOK, ("device", "turntable"), (STAGE2,), ("preview.png",)),
-    "mesh": Step(EXTRACT, ("device", "mesh"), (STAGE2,), (MESH,)),
+    "mesh": Step(EXTRACT, ("device", "mesh"), (STAGE2,), (MESH,), (LITE,)),
     "export": Step(FORMATS, ("export",), (STAGE2, MESH), (), EXPORTS),
     "evaluate": Step(MEASURE, ("device", "evaluate"), (STAGE2, MESH), ()),
 }
@@ -133,7 +135,18 @@ def _models_hash(step: str, config: Config) -> str:
         return _prior_hash(stage.prior, stage.revision)
     if step == "evaluate":
         return _evaluators_hash(config.evaluate)
+    if step == "mesh":
+        return repr(light_of(config))
     return ""
+
+
+def light_of(config: Config) -> Light | None:
+    """The light in the pictures of the prior that coloured the asset, if its folder says."""
+    from stabledreamer_core.priors.source import local_folder  # imports torch
+
+    last = config.stage2 if config.stage2.iterations else config.stage1
+    folder = local_folder(last.prior, ROOT)
+    return None if folder is None else read_light(folder)
 
 
 def _evaluators_hash(evaluate: Evaluate) -> str:

@@ -23,9 +23,9 @@ from stabledreamer_core.optimization.observe import all_of
 from stabledreamer_core.optimization.stage import StageResult, run_stage
 from stabledreamer_core.settings.config import StageName
 from tasks import run_record
-from tasks.asset_folder import work_folder
+from tasks.asset_folder import slug, work_folder
 from tasks.job import Job
-from tasks.keys import MESH, STAGE1, STEPS
+from tasks.keys import LITE, MESH, STAGE1, STEPS, light_of
 from tasks.ledger import Manifest
 from tasks.report.page import write_report
 from tasks.step import Steps, cached_task, manifest
@@ -101,13 +101,22 @@ def preview(job: Job, *_: str) -> Manifest:
 
 @cached_task
 def mesh(job: Job, *_: str) -> Manifest:
-    """Write mesh.glb, closed and coloured."""
+    """Write mesh.glb, closed and coloured, and the smaller asset-light.glb."""
     from stabledreamer_core.assets.see_through import told, write_asset_mesh
 
-    facts = write_asset_mesh(job.result(), job.config.mesh, job.out / MESH, job.device)
+    files = (MESH, LITE) if job.config.mesh.lite_faces else (MESH,)
+    facts = write_asset_mesh(
+        job.result(),
+        job.config.mesh,
+        job.out / MESH,
+        job.device,
+        name=slug(job.prompt).replace("-", "_"),
+        light=light_of(job.config),
+        lite=job.out / LITE if LITE in files else None,
+    )
     if job.bars and (line := told(facts, job.config.mesh.see_through)):
         print(line, flush=True)
-    return manifest(job, (MESH,), facts)
+    return manifest(job, files, facts)
 
 
 @cached_task

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stabledreamer_core.assets.mesh.light import Light
 from stabledreamer_core.scene.cameras import Views
 from toybox.scenes import Batch
 
@@ -17,6 +18,16 @@ class Renders:
 
     images: Tensor
     alpha: Tensor
+
+
+def light() -> Light:
+    """The light in every picture; `render_kernels.shade` computes it."""
+    from toybox.render_kernels import AMBIENT, DIFFUSE, LIGHT_X, LIGHT_Y, LIGHT_Z
+
+    x, y, z, low, high = (
+        round(float(value), 6) for value in (LIGHT_X, LIGHT_Y, LIGHT_Z, AMBIENT, AMBIENT + DIFFUSE)
+    )
+    return Light((x, y, z), low, high)
 
 
 def render(batch: Batch, resolution: int, *, samples: int = 2) -> Tensor:

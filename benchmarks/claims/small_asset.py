@@ -110,7 +110,7 @@ def measure(splats: Any, prompt: str, config: "Config", mesh: Path) -> dict[str,
     from toybox.metrics.evaluate import evaluate as figures_of
 
     device = torch.device(config.device)
-    write_mesh(splats, config.mesh, mesh, device)
+    write_mesh(splats, config.mesh.shape(), mesh, device)
     figures = figures_of(splats, prompt, config.evaluate, device, mesh)
     return {name: None if value is None else round(value, 6) for name, value in figures.items()}
 

@@ -121,7 +121,7 @@ def _measure(job: tuple[Path, Result, str]) -> Result:
     splats = load_ply(out / result_name(result, "plys", f"-{last}.ply"))
     with tempfile.TemporaryDirectory() as folder:
         mesh = Path(folder) / "mesh.glb"
-        write_mesh(splats, config.mesh, mesh, device)
+        write_mesh(splats, config.mesh.shape(), mesh, device)
         figures = evaluate(splats, result["prompt"], config.evaluate, device, mesh)
         figures["doubt"] = doubt(splats, result["prompt"], config, device)
         figures["haze"] = haze(splats, config, device)

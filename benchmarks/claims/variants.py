@@ -149,7 +149,8 @@ def _judge(job: tuple[Config, Path, Row, bool]) -> Row:
     if depth:
         from benchmarks.claims.depth_chamfer import NAME, depth_chamfer
 
-        metrics[NAME] = depth_chamfer(splats, row["prompt"], config.mesh, device)
+        as_published = config.mesh.model_copy(update={"views": 96, "view_resolution": 256})
+        metrics[NAME] = depth_chamfer(splats, row["prompt"], as_published, device)
     return {**row, "metrics": metrics}
 
 
@@ -170,7 +171,7 @@ def _measure(job: tuple[Config, Path, Row]) -> Row:
     splats, device = load_ply(_ply(out, row)), pick_device(config.device)
     with tempfile.TemporaryDirectory() as folder:
         mesh = Path(folder) / "mesh.glb"
-        write_mesh(splats, config.mesh, mesh, device)
+        write_mesh(splats, config.mesh.shape(), mesh, device)
         metrics = evaluate(splats, row["prompt"], config.evaluate, device, mesh)
     return {**row, "metrics": row["metrics"] | metrics, "meshed": True}
 

@@ -22,7 +22,7 @@ examples:
   stabledreamer dream "a red bear wearing a top hat"
   stabledreamer dream "a blue car" --seed 3 --quick
   stabledreamer dream "a red bear" --live           # in a browser, while it grows
-  stabledreamer dream "a blue car" --set mesh.texture=true
+  stabledreamer dream "a blue car" --set mesh.height=0.3
   stabledreamer dream "a glass of lemonade" --preset open --translucent
   stabledreamer dream "a dslr photo of a corgi wearing a top hat" --preset open
 

@@ -22,7 +22,7 @@ examples:
   stabledreamer settings stage1.density
   stabledreamer settings texture            # every setting that speaks of it
   stabledreamer settings stage1 --preset open
-  stabledreamer dream "a blue car" --set mesh.texture=true
+  stabledreamer dream "a blue car" --set mesh.material=unlit
 """
 WIDTH = 80
 
@@ -33,7 +33,7 @@ app = App(name="settings", help_epilogue=EXAMPLES)
 def settings(about: str | None = None, /, *, options: RunOptions | None = None) -> int:
     """List the settings: value, range and what each does.
 
-    Set one with --set mesh.texture=true, or many in a file given with --params.
+    Set one with --set mesh.height=0.3, or many in a file given with --params.
 
     Args:
         about: a section, a setting, or a word to look for; default: the sections.

@@ -17,6 +17,7 @@ TRANSLUCENT = (  # --translucent: for a ghost, a glass or a jelly (docs/outputs.
     "stage2.regularizers.opacity=0",
     "turntable.checkers=true",
     "mesh.see_through=true",
+    "mesh.material=unlit",  # no shading in a jelly's colours can be divided out
 )
 
 

@@ -23,7 +23,7 @@ def warm_up() -> None:
     """Use every kernel that a run uses, on a small ball: a step of the optimisation, a mesh."""
     ball = init_ball(200, 0.5, 0.1, 0.9, torch.Generator().manual_seed(0))
     _step({name: values.requires_grad_() for name, values in ball.items()})
-    small = Mesh(views=8, view_resolution=32, resolution=16, faces=100)
+    small = Mesh(views=8, view_resolution=32, resolution=16, faces=100, texture_resolution=64)
     with tempfile.TemporaryDirectory() as folder:
         write_mesh(ball, small, Path(folder) / "mesh.glb", CPU)
 

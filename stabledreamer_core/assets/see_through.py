@@ -15,6 +15,7 @@ import torch
 
 from stabledreamer_core.assets.mesh.extract import write_mesh
 from stabledreamer_core.assets.mesh.glb import JSON_CHUNK, container
+from stabledreamer_core.assets.mesh.light import Light
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.scene.cameras import around
 from stabledreamer_core.scene.gaussians import Splats
@@ -54,18 +55,29 @@ def thicken(splats: Splats, opacity: float) -> Splats:
 
 
 def write_asset_mesh(
-    splats: Splats, settings: Mesh, path: Path, device: torch.device
+    splats: Splats,
+    settings: Mesh,
+    path: Path,
+    device: torch.device,
+    *,
+    name: str = "asset",
+    light: Light | None = None,
+    lite: Path | None = None,
 ) -> dict[str, Any]:
     """As `write_mesh`, and with `settings.see_through` as transparent as the Gaussians.
+
+    The smaller mesh is so, too.
 
     Returns:
         its facts and opacity, of the Gaussians; surface: "opaque" or "see-through", of the mesh.
     """
     opacity = measure_opacity(splats, device)
     clear = settings.see_through and 0.0 < opacity < SEE_THROUGH
-    facts = write_mesh(thicken(splats, opacity) if clear else splats, settings, path, device)
-    if clear:
-        set_alpha(path, opacity)
+    shown = thicken(splats, opacity) if clear else splats
+    facts = write_mesh(shown, settings, path, device, name=name, light=light, lite=lite)
+    for file in (path, lite):
+        if clear and file is not None:
+            set_alpha(file, opacity)
     return facts | {
         "opacity": round(opacity, 3),
         "surface": "see-through" if clear else "opaque",

@@ -12,8 +12,7 @@ import open3d as o3d
 import trimesh
 from numpy.typing import NDArray
 
-from stabledreamer_core.assets.mesh.glb import from_gltf_axes
-from stabledreamer_core.assets.mesh.read import read_mesh
+from stabledreamer_core.assets.mesh.read import read_mesh, world_vertices
 from stabledreamer_core.metrics.alignment import SMALL_TURNS_DEG, align
 
 NAMES = ("chamfer", "f_score", "normal_consistency", "volume_ratio")
@@ -132,7 +131,7 @@ def load_surface(path: Path) -> trimesh.Trimesh | None:
     mesh = read_mesh(path)
     if mesh is None:
         return None
-    return trimesh.Trimesh(from_gltf_axes(mesh.vertices), mesh.faces)
+    return trimesh.Trimesh(world_vertices(mesh), mesh.faces)
 
 
 def _scene(surface: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:

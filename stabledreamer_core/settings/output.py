@@ -3,7 +3,7 @@
 The docstring under a field is its documentation, and its comment in params.yaml (params_file.py).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,13 +50,31 @@ class Turntable(_Section):
 class Mesh(_Section):
     """mesh.glb: a closed coloured surface around the Gaussians."""
 
-    views: int = Field(default=96, ge=8, le=512)
+    height: float = Field(default=1.0, gt=0.0, le=1000.0)
+    """How tall the object is in the mesh's files, in metres; it stands on the origin."""
+
+    material: Literal["auto", "lit", "unlit"] = "auto"
+    """lit is shaded by the viewer's light; auto: lit if the light in the colours is known."""
+
+    texture: bool = True
+    """Colours in an image with UV coordinates; otherwise each vertex has a colour."""
+
+    texture_resolution: int = Field(default=1024, ge=64, le=4096)
+    """Side of that image in pixels."""
+
+    faces: int = Field(default=40000, ge=0)
+    """Simplify to about this many triangles; 0 keeps all of them."""
+
+    lite_faces: int = Field(default=10000, ge=0)
+    """Triangles at most in asset-light.glb, the smaller file for the web; 0 writes none."""
+
+    views: int = Field(default=64, ge=8, le=512)
     """Cameras, spread evenly over the sphere, whose depth maps are fused."""
 
-    view_resolution: int = Field(default=256, ge=32, le=1024)
+    view_resolution: int = Field(default=384, ge=32, le=1024)
     """Side of each depth map in pixels."""
 
-    resolution: int = Field(default=128, ge=16, le=512)
+    resolution: int = Field(default=192, ge=16, le=512)
     """Cells along each edge of the grid that holds the signed distance."""
 
     min_alpha: float = Field(default=0.5, gt=0.0, lt=1.0)
@@ -71,17 +89,12 @@ class Mesh(_Section):
     smoothing: int = Field(default=8, ge=0, le=200)
     """Taubin smoothing steps: takes off the grid's ripple without shrinking."""
 
-    faces: int = Field(default=40000, ge=0)
-    """Simplify to about this many triangles; 0 keeps all of them."""
-
     min_component: Unit = 0.02
     """Pieces with a smaller share of the largest piece's volume are floaters and dropped."""
 
-    texture: bool = False
-    """Bake colours into an image with UV coordinates; otherwise each vertex has a colour."""
-
-    texture_resolution: int = Field(default=1024, ge=64, le=4096)
-    """Side of that image in pixels."""
+    def shape(self) -> Self:
+        """The same mesh without a texture: quicker, where its shape alone is measured."""
+        return self.model_copy(update={"texture": False})
 
 
 class Export(_Section):

@@ -168,7 +168,7 @@ def test_settings_lists_the_sections_and_every_key_of_one(capsys):
 
 
 def test_settings_finds_a_word_and_shows_what_a_preset_changes(capsys):
-    assert "mesh.texture = false   (true or false)" in run(["settings", "TEXTURE"], capsys)[1]
+    assert "mesh.texture = true   (true or false)" in run(["settings", "TEXTURE"], capsys)[1]
     out = run(["settings", "stage1.iterations", "--quick"], capsys)[1]
     assert out.startswith("stage1.iterations = 400   (0 to 1000000; default 900)\n")
 

@@ -33,7 +33,13 @@ def params(tiny_if, tiny_sd, tmp_path_factory) -> Path:
         },
         "checkpoint": {"every_seconds": 0.001},
         "turntable": {"frames": 4, "resolution": 32, "preview_resolution": 32},
-        "mesh": {"views": 8, "view_resolution": 32, "resolution": 16, "smoothing": 1},
+        "mesh": {
+            "views": 8,
+            "view_resolution": 32,
+            "resolution": 16,
+            "smoothing": 1,
+            "texture_resolution": 64,
+        },
         "evaluate": {"resolution": 32, "front_views": 8, "surface_samples": 100},
     }
     path.write_text(yaml.safe_dump(settings))

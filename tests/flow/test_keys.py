@@ -62,7 +62,8 @@ def test_every_step_has_a_key_of_its_own():
         ("mesh.resolution=99", {"mesh"}),
         ("export.formats=[spz]", {"export"}),
         ("evaluate.elevation_deg=9", {"evaluate"}),
-        ("stage2.prior=elsewhere/prior", {"stage2"}),
+        ("stage2.prior=elsewhere/prior", {"stage2", "mesh"}),  # its pictures' light is not known
+        ("stage1.prior=elsewhere/prior", {"stage1"}),
         ("stage1.revision=abc", {"stage1"}),
         ("evaluate.judge=elsewhere", {"evaluate"}),
         ("checkpoint.every_seconds=9", set()),

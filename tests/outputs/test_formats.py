@@ -181,7 +181,7 @@ def test_usdz_has_the_mesh_and_its_colours(mesh, tmp_path: Path) -> None:
     stage = usd.Stage.Open(str(tmp_path / "mesh.usdz"))
     geometry = importlib.import_module("pxr.UsdGeom")
     assert geometry.GetStageUpAxis(stage) == "Y"
-    toy = geometry.Mesh(stage.GetPrimAtPath("/toy/mesh"))
+    toy = geometry.Mesh(stage.GetPrimAtPath("/asset/mesh"))
     points = np.array(toy.GetPointsAttr().Get())
     np.testing.assert_allclose(points, made.vertices[:, [1, 2, 0]], atol=1e-6)
     faces = np.array(toy.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
@@ -196,7 +196,7 @@ def test_usdz_has_the_mesh_and_its_colours(mesh, tmp_path: Path) -> None:
         uvs = np.array(primvars.GetPrimvar("st").Get())
         np.testing.assert_allclose(uvs, made.uvs * (1, -1) + (0, 1), atol=1e-6)
         assert any(name.endswith("texture.png") for name in files)
-    shader = importlib.import_module("pxr.UsdShade").Material(stage.GetPrimAtPath("/toy/material"))
+    shader = importlib.import_module("pxr.UsdShade").Material(stage.GetPrimAtPath("/asset/material"))
     assert shader.ComputeSurfaceSource()[0].GetInput("emissiveColor").HasConnectedSource()
 
 

@@ -12,10 +12,17 @@ import trimesh
 from stabledreamer_core.scene.cameras import around
 from stabledreamer_core.scene.gaussians import init_ball
 from stabledreamer_core.assets.mesh.extract import write_mesh
-from stabledreamer_core.assets.mesh.glb import from_gltf_axes
+from stabledreamer_core.assets.mesh.read import read_mesh, world_vertices
 from stabledreamer_core.scene.rendering import render_chunks
 
-QUICK = {"views": 40, "view_resolution": 128, "resolution": 64, "faces": 8000}
+QUICK = {
+    "views": 40,
+    "view_resolution": 128,
+    "resolution": 64,
+    "faces": 8000,
+    "texture": False,
+    "lite_faces": 0,
+}
 PIXEL = 0.018  # world units, at these settings
 
 
@@ -26,8 +33,8 @@ def settings(config):
 
 def load(path):
     """The only mesh of a GLB, in the world frame."""
-    (mesh,) = trimesh.load(path).geometry.values()
-    mesh.vertices = from_gltf_axes(mesh.vertices)
+    mesh = read_mesh(path)
+    mesh.vertices = world_vertices(mesh)
     return mesh
 
 
@@ -77,7 +84,8 @@ def test_closed_and_close_to_the_true_surface(name, cover, settings, tmp_path, d
         cover(truth, count=8000, size=0.025), settings, tmp_path / "mesh.glb", device
     )
     mesh = load(tmp_path / "mesh.glb")
-    assert facts == {"vertices": len(mesh.vertices), "faces": len(mesh.faces), "watertight": True}
+    counts = {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+    assert facts == counts | {"watertight": True, "lit": False}
     assert mesh.is_watertight and mesh.is_winding_consistent
     assert mesh.euler_number == truth.euler_number  # a ring keeps its hole, a ball gets none
     there = distances(mesh.vertices, truth)
@@ -89,7 +97,8 @@ def test_closed_and_close_to_the_true_surface(name, cover, settings, tmp_path, d
 def test_ball_volume_in_closed_form(cover, config, tmp_path, device):
     """At the shipped settings: 4/3 pi r^3 within 2 %, radius within 1 %."""
     ball = cover(trimesh.creation.icosphere(5, 0.6), count=12000)
-    write_mesh(ball, config.mesh, tmp_path / "mesh.glb", device)
+    shape = config.mesh.model_copy(update={"texture": False})
+    write_mesh(ball, shape, tmp_path / "mesh.glb", device)
     mesh = load(tmp_path / "mesh.glb")
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.02)
     assert np.linalg.norm(mesh.vertices, axis=1).mean() == pytest.approx(0.6, rel=0.01)
@@ -168,7 +177,7 @@ def test_nothing_to_see_is_said_and_leaves_a_valid_empty_file(
         splats["means"] = torch.full_like(splats["means"], torch.nan)
     with pytest.warns(UserWarning, match="no surface"):
         facts = write_mesh(splats, settings, tmp_path / "mesh.glb", device)
-    assert facts == {"vertices": 0, "faces": 0, "watertight": False}
+    assert facts == {"vertices": 0, "faces": 0, "watertight": False, "lit": False}
     data = (tmp_path / "mesh.glb").read_bytes()
     magic, version, total, length = struct.unpack("<4sIII", data[:16])
     assert (magic, version, total) == (b"glTF", 2, len(data))

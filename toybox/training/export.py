@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from stabledreamer_core.assets.mesh.light import write_light
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.priors import write_manifest
+from toybox.render import light
 
 KEPT = ("README.md", "figures.json")
 
@@ -29,6 +31,7 @@ def half(module: Any) -> Any:
 def write_pipeline(pipeline: Any, folder: Path) -> None:
     """Save a pipeline so that the folder is whole at any moment, its card and figures kept."""
     replace_folder(folder, lambda temporary: _save(pipeline, temporary))
+    write_light(folder, light())
 
 
 def _save(pipeline: Any, folder: Path) -> None:

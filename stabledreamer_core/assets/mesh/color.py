@@ -5,10 +5,13 @@ import torch
 from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from torch import Tensor
 
-from stabledreamer_core.assets.mesh.views import Survey
+from stabledreamer_core.assets.mesh.views import DISTANCE, Survey
 
 MIN_FACING = 0.15  # more slanted than this a picture is smeared along the surface
+FUZZ = 0.04  # world units: so far beyond its outline something in front still tints what is behind
+TINTED = 0.02  # what such a pixel counts
 
 Floats = NDArray[np.float32]
 
@@ -17,8 +20,8 @@ def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -
     """Gather the colour that the cameras see at each point.
 
     Weight each camera by how straight it faces the surface; leave out one that sees something
-    nearer.
-    Give points that no camera sees the colour of the nearest point that one does.
+    nearer, and count one little that sees something nearer close by: soft Gaussians tint what is
+    behind their outlines. Give points that no camera sees the colour of the nearest that one does.
 
     Args:
         points, normals: [M, 3] world; normals of unit length, outwards.
@@ -28,7 +31,9 @@ def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -
         [M, 3] in [0, 1]; mid-grey if nothing is seen at all.
     """
     views = seen.views
-    pictures = torch.cat([seen.colors, seen.alphas[..., None], seen.depths[..., None]], -1)
+    pictures = torch.cat(
+        [seen.colors, seen.alphas[..., None], seen.depths[..., None], _nearest_about(seen)], -1
+    )
     centres = -(views.viewmats[:, None, :3, 3] @ views.viewmats[:, :3, :3])[:, 0]
     total = np.zeros((len(points), 4), np.float32)
     _gather(
@@ -41,21 +46,32 @@ def colors_at(points: Floats, normals: Floats, seen: Survey, tolerance: float) -
         total,
     )
     weight = total[:, 3]
-    known = weight > 1e-3
+    known = weight > 1e-3 * TINTED
     if not known.any():
         return np.full((len(points), 3), 0.5, np.float32)
-    colors = total[:, :3] / np.maximum(weight, 1e-6)[:, None]
+    colors = total[:, :3] / np.maximum(weight, 1e-9)[:, None]
     if not known.all():
         _, nearest = cKDTree(points[known]).query(points[~known])
         colors[~known] = colors[known][nearest]
-    return colors.clip(0.0, 1.0)
+    return np.asarray(colors.clip(0.0, 1.0))
+
+
+def _nearest_about(seen: Survey) -> Tensor:
+    """Find the least depth within FUZZ of each pixel: [C, R, R, 1]."""
+    opaque = torch.where(seen.alphas < 0.5, torch.inf, seen.depths)
+    width = max(1, round(FUZZ * float(seen.views.Ks[0, 0, 0]) / DISTANCE))
+    near = -opaque[:, None]
+    for shape in ((2 * width + 1, 1), (1, 2 * width + 1)):
+        padding = (shape[0] // 2, shape[1] // 2)
+        near = torch.nn.functional.max_pool2d(near, shape, stride=1, padding=padding)
+    return -near[:, 0, ..., None]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
 def _gather(
     points: Floats,
     normals: Floats,
-    pictures: Floats,  # [C, R, R, 5] premultiplied colour, alpha, depth
+    pictures: Floats,  # [C, R, R, 6] premultiplied colour, alpha, depth, least depth about
     cameras: Floats,  # [C, 3, 4] world to pixels: column * depth, row * depth, depth
     centres: Floats,  # [C, 3] where the cameras stand
     tolerance: np.float32,
@@ -79,10 +95,14 @@ def _gather(
             if not (0 <= u < columns - 1 and 0 <= v < rows - 1):
                 continue
             i, j = int(v), int(u)
-            if depth > pictures[c, int(v + 0.5), int(u + 0.5), 4] + tolerance:
+            nearest = pictures[c, int(v + 0.5), int(u + 0.5)]
+            if depth > nearest[4] + tolerance:
                 continue
             # Pictures taken straight on count most: there the colours are sharpest.
             weight = facing**4
+            slope = FUZZ * np.sqrt(1 - facing * facing) / facing
+            if nearest[5] < depth - FUZZ - slope:
+                weight *= TINTED
             for di in range(2):
                 for dj in range(2):
                     share = (v - i if di else 1 - v + i) * (u - j if dj else 1 - u + j)

@@ -4,6 +4,9 @@ After Curless and Levoy (1996), with two changes that make the surface closed by
 every cell gets a value, because a camera that cannot see a cell (something is in front of it)
 votes weakly for "inside", and a cell without votes is inside. A hole is left only where cameras see
 through.
+
+A grid of a quarter of the resolution comes first; the full one is fused only where that one says
+that a surface is near, which is a seventh of it.
 """
 
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ import numpy as np
 import torch
 from numba import njit, prange
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from stabledreamer_core.assets.mesh.views import Survey, pixel_rays
@@ -24,6 +28,8 @@ MIN_FACING = 0.2  # steeper surfaces than this have no reliable normal
 EMPTY = -1.0  # in a depth map: the camera sees through
 UNSURE = -1.0  # in place of facing: two layers mix, only what is before them is known
 MIXED = 3.0  # from which standard deviation of the depth, in truncations
+BLOCK = 4  # cells along the edge of a block, and how much coarser the first grid is
+OUTSIDE, INSIDE = 0.8, -0.99  # a coarse value beyond these, and all about it: no surface is near
 
 Floats = NDArray[np.float32]
 
@@ -55,17 +61,40 @@ def fuse(seen: Survey, resolution: int, min_alpha: float, truncation: float) -> 
     origin = 0.5 * (low + high) - 0.5 * (resolution - 1) * cell
 
     maps = torch.stack(_depth_and_facing(seen, min_alpha, MIXED * truncation * cell), -1)
-    views = seen.views
-    values = np.empty((resolution,) * 3, np.float32)
-    _fuse(
+    cameras = seen.views.Ks @ seen.views.viewmats[:, :3]
+    values = _fused(
         np.ascontiguousarray(maps.cpu().numpy(), np.float32),
-        np.ascontiguousarray((views.Ks @ views.viewmats[:, :3]).cpu().numpy(), np.float32),
+        np.ascontiguousarray(cameras.cpu().numpy(), np.float32),
         origin.numpy().astype(np.float32),
         np.float32(cell),
         np.float32(truncation * cell),
-        values,
+        resolution,
     )
     return Field(values, origin.numpy().astype(np.float64), cell)
+
+
+def _fused(
+    maps: Floats,
+    cameras: Floats,
+    origin: Floats,
+    cell: np.float32,
+    truncation: np.float32,
+    resolution: int,
+) -> Floats:
+    """Values at the grid's points: a coarse grid's, and fused anew in blocks near a surface."""
+    count = -(-resolution // BLOCK)
+    coarse = np.empty((count,) * 3, np.float32)
+    every = np.indices(coarse.shape, np.int32).reshape(3, -1).T
+    middle = origin + np.float32(0.5 * (BLOCK - 1)) * cell
+    wide = np.float32(BLOCK)
+    _fuse(maps, cameras, middle, wide * cell, wide * truncation, every, 1, coarse)
+    about = np.ones((3, 3, 3))
+    near = ndimage.binary_dilation(coarse < OUTSIDE, about)
+    near &= ndimage.binary_dilation(coarse > INSIDE, about)
+    values = np.ascontiguousarray(np.kron(coarse, np.ones((BLOCK,) * 3, np.float32)))
+    blocks = np.argwhere(near).astype(np.int32)
+    _fuse(maps, cameras, origin, cell, truncation, blocks, BLOCK, values)
+    return np.ascontiguousarray(values[:resolution, :resolution, :resolution])
 
 
 def _depth_and_facing(seen: Survey, min_alpha: float, mixed: float) -> tuple[Tensor, Tensor]:
@@ -100,40 +129,41 @@ def _fuse(
     origin: Floats,  # [3]
     cell: np.float32,
     truncation: np.float32,  # world units
-    values: Floats,  # [X, Y, Z], written
+    blocks: NDArray[np.int32],  # [B, 3] which blocks of `size` points a side
+    size: int,
+    values: Floats,  # [X, Y, Z], written in those blocks
 ) -> None:
     one = np.float32(1.0)
     hidden = np.float32(HIDDEN_WEIGHT / maps.shape[0])
     sharpness = one / truncation
-    for i in prange(values.shape[0]):
-        x = origin[0] + np.float32(i) * cell
-        total = np.zeros(values.shape[1:], np.float32)
+    for b in prange(len(blocks)):
+        left, front, low = size * blocks[b, 0], size * blocks[b, 1], size * blocks[b, 2]
+        total = np.zeros((size, size, size), np.float32)
         weights = np.zeros_like(total)
-        depths = np.empty(values.shape[2], np.float32)
-        columns, rows = np.empty_like(depths), np.empty_like(depths)
-        # One camera after the other for a whole slice, so that its maps stay in the cache.
         for c in range(maps.shape[0]):
             right, down, ahead = cameras[c, 0], cameras[c, 1], cameras[c, 2]
-            for j in range(values.shape[1]):
-                y = origin[1] + np.float32(j) * cell
-                column = right[0] * x + right[1] * y + right[3]
-                row = down[0] * x + down[1] * y + down[3]
-                depth = ahead[0] * x + ahead[1] * y + ahead[3]
-                for k in range(values.shape[2]):
-                    z = origin[2] + np.float32(k) * cell
-                    depths[k] = depth + ahead[2] * z
-                    columns[k] = (column + right[2] * z) / depths[k]
-                    rows[k] = (row + down[2] * z) / depths[k]
-                for k in range(values.shape[2]):
-                    u, v, d = columns[k], rows[k], depths[k]
-                    if d > 0 and 0 <= u < maps.shape[2] and 0 <= v < maps.shape[1]:
-                        surface, facing = maps[c, np.int32(v), np.int32(u)]
-                        value, weight = _observe(surface, facing, d, sharpness, hidden)
-                        total[j, k] += value * weight
-                        weights[j, k] += weight
-        for j in range(values.shape[1]):
-            for k in range(values.shape[2]):
-                values[i, j, k] = total[j, k] / weights[j, k] if weights[j, k] > 0 else -one
+            for i in range(size):
+                x = origin[0] + np.float32(left + i) * cell
+                for j in range(size):
+                    y = origin[1] + np.float32(front + j) * cell
+                    column = right[0] * x + right[1] * y + right[3]
+                    row = down[0] * x + down[1] * y + down[3]
+                    depth = ahead[0] * x + ahead[1] * y + ahead[3]
+                    for k in range(size):
+                        z = origin[2] + np.float32(low + k) * cell
+                        d = depth + ahead[2] * z
+                        u, v = (column + right[2] * z) / d, (row + down[2] * z) / d
+                        if d > 0 and 0 <= u < maps.shape[2] and 0 <= v < maps.shape[1]:
+                            surface, facing = maps[c, np.int32(v), np.int32(u)]
+                            value, weight = _observe(surface, facing, d, sharpness, hidden)
+                            total[i, j, k] += value * weight
+                            weights[i, j, k] += weight
+        for i in range(size):
+            for j in range(size):
+                for k in range(size):
+                    weight = weights[i, j, k]
+                    value = total[i, j, k] / weight if weight > 0 else -one
+                    values[left + i, front + j, low + k] = value
 
 
 @njit(cache=True, error_model="numpy", inline="always")

@@ -1,6 +1,6 @@
 """Wavefront OBJ of a finished mesh, with trimesh: a picture beside it, or colours on the vertices.
 
-Axes as in mesh.glb: +Y up, the front towards +Z. Colours are display values.
+Axes, origin and metres as in mesh.glb: +Y up, the front towards +Z. Colours are display values.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ def save_obj(surface: Surface, path: Path) -> None:
     Raises:
         UserError: a file cannot be written.
     """
-    vertices = to_gltf_axes(surface.vertices)
+    vertices = to_gltf_axes(surface.place.to_file(surface.vertices))
     normals = to_gltf_axes(surface.normals)
     mesh = trimesh.Trimesh(vertices, surface.faces, vertex_normals=normals, process=False)
     mesh.visual = _visual(surface, path.stem)

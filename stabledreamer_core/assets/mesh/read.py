@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from stabledreamer_core.assets.mesh.glb import Surface, from_gltf_axes, linear_to_srgb
+from stabledreamer_core.assets.mesh.glb import Place, Surface, from_gltf_axes, linear_to_srgb
 from stabledreamer_core.errors import UserError, first_line
 
 MAX_TEXTURE = 8192  # pixels a side
@@ -22,12 +22,15 @@ def read_mesh(path: Path) -> trimesh.Trimesh | None:
     if not Path(path).is_file():  # a device or a pipe may have no end
         raise UserError(f"{path} cannot be read as a mesh: it is no file")
     try:
-        meshes = list(trimesh.load_scene(path, process=False).geometry.values())
+        meshes = dict(trimesh.load_scene(path, process=False).geometry)
     except Exception as error:  # whatever a damaged file makes of the reader
         raise UserError(f"{path} cannot be read as a mesh: {first_line(error)}") from error
     if len(meshes) > 1:
         raise UserError(f"{path} holds {len(meshes)} meshes, and an asset has one")
-    return meshes[0] if meshes else None
+    for name, mesh in meshes.items():
+        mesh.metadata["name"] = name
+        return mesh
+    return None
 
 
 def read_glb(path: Path) -> Surface | None:
@@ -62,6 +65,23 @@ def read_textured(path: Path) -> Surface | None:
     return replace(surface, colors=None, uvs=uvs, texture=np.asarray(picture.convert("RGB")))
 
 
+def world_vertices(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Return the vertices [V, 3] of what `read_mesh` returns, in the world frame."""
+    return place_of(mesh).to_world(from_gltf_axes(mesh.vertices))
+
+
+def place_of(mesh: trimesh.Trimesh) -> Place:
+    """Return where a file's origin is; in one of ours from before, where the world's is."""
+    try:
+        x, y, z = (float(value) for value in mesh.metadata.get("pivot", (0.0, 0.0, 0.0)))
+        metres = float(mesh.metadata.get("metres", 1.0))
+        if not (np.isfinite([x, y, z]).all() and 0.0 < metres < np.inf):
+            raise ValueError("its pivot or metres are no numbers")
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the mesh's extras are damaged: {first_line(error)}") from error
+    return Place((x, y, z), metres)
+
+
 def _surface(mesh: trimesh.Trimesh) -> Surface:
     visual: Any = mesh.visual
     light = visual.vertex_attributes.get("color")  # as the file has it, without rounding
@@ -74,5 +94,8 @@ def _surface(mesh: trimesh.Trimesh) -> Surface:
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     if not np.isfinite(vertices).all() or (faces.size and faces.max() >= len(vertices)):
         raise ValueError("its vertices or triangles are damaged")
-    normals = np.asarray(mesh.vertex_normals)
-    return Surface(from_gltf_axes(vertices), from_gltf_axes(normals), faces, colors)
+    normals = from_gltf_axes(mesh.vertex_normals)
+    facts, place = mesh.metadata, place_of(mesh)
+    world = place.to_world(from_gltf_axes(vertices))
+    surface = Surface(world, normals, faces, colors, place=place)
+    return replace(surface, name=str(facts["name"]), lit=facts.get("lit") is True)

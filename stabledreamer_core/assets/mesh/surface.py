@@ -8,7 +8,7 @@ from skimage.measure import marching_cubes
 
 from stabledreamer_core.assets.mesh.field import Field
 
-BLUR_CELLS = 1.0  # takes the depth maps' pixel steps out of the field
+BLUR_CELLS = 0.6  # takes the depth maps' pixel steps out of the field
 TAUBIN_SHRINK, TAUBIN_GROW = 0.5, 0.53  # Taubin (1995): the pair keeps the volume
 
 
