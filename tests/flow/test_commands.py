@@ -49,7 +49,7 @@ def test_export_writes_and_checks(asset, tmp_path, capsys):
     assert main([*command, "--check"]) == 0
     gltf, obj, sog = capsys.readouterr().out.splitlines()
     assert float(gltf.split()[3]) > float(sog.split()[3]) > 40.0 and "dB" not in obj
-    files = {"gaussians.sog", "gaussians.glb", "mesh.obj"}
+    files = {"gaussians.sog", "gaussians.glb", "mesh.obj", "mesh.mtl", "mesh.png"}
     assert {path.name for path in tmp_path.iterdir()} == files
     assert written(asset) == before
 

@@ -126,7 +126,7 @@ def test_formats_are_written_beside_the_rest_and_kept(asset, make):
     files = {"gaussians.sog", "gaussians.glb", "mesh.stl"}
     assert remade(asset, lambda: make(asset, overrides=change)) == files | PAGES
     assert files <= set(json.loads((asset / "run.json").read_text())["files"])
-    assert 'href="gaussians.sog"' in (asset / "report.html").read_text()
+    assert "gaussians.sog (" in (asset / "report.html").read_text()  # too many to be inside
     (asset / ".steps.json").unlink()  # run.json knows them too
     assert remade(asset, lambda: make(asset, overrides=change)) == set()
     (asset / "gaussians.sog").write_bytes(b"damaged")

@@ -66,7 +66,7 @@ def test_of_too_many_the_page_keeps_those_that_cover_most():
     ("preset", "overrides"),
     [
         (None, []),
-        ("quick", ["mesh.texture=true"]),
+        ("quick", ["mesh.texture=false"]),
         ("paper", ["stage1.annealing.t_max=[0.9, 0.3]", "stage1.revision=null"]),
         (None, ["export.formats=[spz, sog]", "turntable.background=[0, 0, 0]", "debug.every=5"]),
     ],

@@ -1,21 +1,27 @@
 """What others' programs show of our files: upright, the front to the camera, in our colours.
 
-Each format is opened by three.js, Spark and SuperSplat's viewer in a Chromium without a screen or a
-network, and its picture compared with our own render from there. `pytest -m slow tests/viewers`
-needs Chromium and npm; the programs' versions are in package.json.
+Each format is opened by three.js, Spark, SuperSplat's viewer or model-viewer, in a Chromium without
+a screen or a network, and its picture compared with our own render from there. `pytest -m slow
+tests/viewers` needs Chromium and npm; the programs' versions are in package.json.
 """
 
+import json
 import math
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import imageio.v3 as imageio
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from stabledreamer_core.assets.formats import SPLATS, export
+from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.assets.formats import NAMES, SPLATS, export
+from stabledreamer_core.assets.mesh.extract import write_mesh
+from stabledreamer_core.assets.mesh.glb import Place, to_gltf_axes
 from stabledreamer_core.assets.splats.frames import GLTF, VIEWER, Quat, rotation_matrix
 from stabledreamer_core.scene.cameras import orbit
 from stabledreamer_core.scene.gaussians import Splats
@@ -44,6 +50,11 @@ SHOWN: dict[tuple[str, str], tuple[Quat, tuple[float, float, float]]] = {
     ("supersplat", "compressed-ply"): (VIEWER, OVER_Z),
     ("supersplat", "sog"): (VIEWER, OVER_Z),
 }
+MESHES = [  # model-viewer fetches what unpacks asset-light.glb from elsewhere
+    *[("modelviewer", "mesh.glb"), ("three", "mesh.glb"), ("three", "asset-light.glb")],
+    *[("three", "mesh.obj"), ("three", "mesh.usdz")],
+]
+LEAST_MESH_DB = 26.0  # a mesh has no soft outline
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +87,20 @@ def splats() -> Splats:
 
 
 @pytest.fixture(scope="module")
-def server(programs: Path, splats: Splats, tmp_path_factory: pytest.TempPathFactory):
-    """Serves the programs and every format of the toy."""
+def asset(splats: Splats, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every format of the toy, its colours as they are."""
     folder = tmp_path_factory.mktemp("asset")
-    export(list(SPLATS), splats, Path(), folder)
-    with browser.serve(programs, folder) as running:
+    mesh, lite = folder / "mesh.glb", folder / "asset-light.glb"
+    settings = load_config().mesh.model_copy(update={"material": "unlit"})
+    write_mesh(splats, settings, mesh, torch.device("cpu"), lite=lite)
+    export(NAMES, splats, mesh, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(programs: Path, asset: Path):
+    """Serves the programs and the asset."""
+    with browser.serve(programs, asset) as running:
         yield running
 
 
@@ -92,18 +112,17 @@ def truth(splats: Splats) -> Tensor:
     return colors[0].permute(2, 0, 1).clamp(0.0, 1.0)
 
 
-def place(frame: Quat, turned: tuple[float, float, float]) -> dict[str, str]:
-    """Our camera, and our +Z, in the program's world."""
+def camera() -> list[float]:
+    """Where it stands in our world; it looks at the origin."""
     azimuth, elevation = math.radians(AZIMUTH_DEG), math.radians(ELEVATION_DEG)
     across = DISTANCE * math.cos(elevation)
     height = DISTANCE * math.sin(elevation)
-    camera = [across * math.cos(azimuth), across * math.sin(azimuth), height]
-    ours = torch.tensor([camera, [0.0, 0.0, 1.0]], dtype=torch.float64)
-    theirs = ours @ rotation_matrix(frame).T * torch.tensor(turned, dtype=torch.float64)
-    return {
-        name: ",".join(f"{value:.6f}" for value in row.tolist())
-        for name, row in zip(("position", "up"), theirs, strict=True)
-    }
+    return [across * math.cos(azimuth), across * math.sin(azimuth), height]
+
+
+def told(**vectors: Sequence[float]) -> dict[str, str]:
+    """Vectors as a page is told them."""
+    return {name: ",".join(f"{x:.6f}" for x in vector) for name, vector in vectors.items()}
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -113,15 +132,41 @@ def psnr(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize(("program", "name"), SHOWN, ids=["-".join(key) for key in SHOWN])
 def test_splats_are_seen_as_we_render_them(program: str, name: str, server, truth: Tensor) -> None:
     frame, turned = SHOWN[program, name]
-    asked = place(frame, turned) | {"viewer": program, "splats": "1"}
+    ours = torch.tensor([camera(), [0.0, 0.0, 1.0]], dtype=torch.float64)
+    theirs = ours @ rotation_matrix(frame).T * torch.tensor(turned, dtype=torch.float64)
+    position, up = theirs.tolist()
+    asked = told(position=position, up=up, target=(0, 0, 0)) | {"viewer": program, "splats": "1"}
     if turned == OVER_X:  # SuperSplat turns by itself; the others' pages turn each file
         asked["turn"] = "1"
     seen = browser.picture(server, file=f"/asset/{SPLATS[name].file}", **asked)
+    compare(f"{program}-{name}", seen, truth, LEAST_DB[program])
+
+
+@pytest.mark.parametrize(("program", "file"), MESHES, ids=["-".join(key) for key in MESHES])
+def test_meshes_stand_where_they_should(program: str, file: str, server, asset, truth) -> None:
+    extras = json_of(asset / "mesh.glb")["meshes"][0]["extras"]
+    place = Place(tuple(extras["pivot"]), extras["metres"])
+    position, target = to_gltf_axes(place.to_file(np.array([camera(), [0.0, 0.0, 0.0]]))).tolist()
+    asked = told(position=position, up=(0, 1, 0), target=target) | {"viewer": program}
+    if file.endswith(".obj"):
+        asked["materials"] = "/asset/mesh.mtl"
+    seen = browser.picture(server, file=f"/asset/{file}", **asked)
+    compare(f"{program}-{file}", seen, truth, LEAST_MESH_DB)
+
+
+def compare(name: str, seen: Tensor, truth: Tensor, least_db: float) -> None:
+    """Keep both pictures side by side; they must be alike, and no other way round."""
     SEEN.mkdir(parents=True, exist_ok=True)
     pixels = (255 * torch.cat([truth, seen], 2)).round().byte().permute(1, 2, 0)
-    imageio.imwrite(SEEN / f"{program}-{name}.png", pixels.numpy())
+    imageio.imwrite(SEEN / f"{name}.png", pixels.numpy())
     likeness = psnr(seen, truth)
-    print(f"{program}, {name}: {likeness:.1f} dB")
-    assert likeness > LEAST_DB[program]
+    print(f"{name}: {likeness:.1f} dB")
+    assert likeness > least_db
     for wrong in (seen.flip(2), seen.flip(1), seen.rot90(1, (1, 2)), seen.flip(0)):
         assert psnr(wrong, truth) < 20.0, "the bar would pass another picture"
+
+
+def json_of(glb: Path) -> dict:
+    """The JSON of a GLB."""
+    content = glb.read_bytes()
+    return json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])

@@ -1,7 +1,8 @@
 // Open one file in one program, as that program's own documentation does, and post its picture.
 //
-// page.html?viewer=NAME&file=URL&position=x,y,z&up=x,y,z: where the camera is and what is up in the
-// program's world, after the rotation that the program (or its documentation) gives such a file.
+// page.html?viewer=NAME&file=URL&position=x,y,z&up=x,y,z&target=x,y,z: the camera, what is up and what
+// it looks at in the program's world, after the rotation that the program (or its documentation) gives
+// such a file.
 
 const SIDE = 256, FOV = 40;
 const query = new URLSearchParams(location.search);
@@ -12,7 +13,7 @@ async function camera(THREE) {
   const made = new THREE.PerspectiveCamera(FOV, 1, 0.01, 100);
   made.position.set(...numbers("position"));
   made.up.set(...numbers("up"));
-  made.lookAt(0, 0, 0);
+  made.lookAt(...numbers("target"));
   return made;
 }
 
@@ -119,7 +120,7 @@ async function supersplat() {
       fringing: { ...off, intensity: 0 },
     },
     animTracks: [], annotations: [], startMode: "default",
-    cameras: [{ initial: { position: numbers("position"), target: [0, 0, 0], fov: FOV } }],
+    cameras: [{ initial: { position: numbers("position"), target: numbers("target"), fov: FOV } }],
   };
   const viewer = await createViewer({
     container: box, settings, contentUrl: file, webgl: true, ui: false, noanim: true, nofx: true,
@@ -134,10 +135,12 @@ async function supersplat() {
 
 async function modelviewer() {
   await import("/node_modules/@google/model-viewer/dist/model-viewer.min.js");
-  const [x, y, z] = numbers("position"), distance = Math.hypot(x, y, z);
+  const target = numbers("target");
+  const [x, y, z] = numbers("position").map((value, axis) => value - target[axis]);
+  const distance = Math.hypot(x, y, z);
   const theta = Math.atan2(x, z), phi = Math.acos(y / distance);
   const element = Object.assign(document.createElement("model-viewer"), {
-    src: file, alt: "", cameraTarget: "0m 0m 0m", fieldOfView: `${FOV}deg`,
+    src: file, alt: "", cameraTarget: target.map((value) => `${value}m`).join(" "), fieldOfView: `${FOV}deg`,
     cameraOrbit: `${theta}rad ${phi}rad ${distance}m`, minCameraOrbit: "auto auto 0.1m",
     maxCameraOrbit: "auto auto 100m", interactionPrompt: "none", shadowIntensity: 0,
     toneMapping: "linear", minFieldOfView: "1deg", maxFieldOfView: "90deg",
