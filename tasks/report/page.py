@@ -16,7 +16,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.settings.output import Turntable
 from tasks.asset_folder import slug
-from tasks.keys import EXPORTS, MESH, STAGE1, STAGE2
+from tasks.keys import EXPORTS, LITE, MESH, STAGE1, STAGE2
 from tasks.report import pictures
 from tasks.report.again import command
 from tasks.report.costs import costs, duration, stages
@@ -31,7 +31,7 @@ SCRIPTS = ("orbit.js", "splats.js", "mesh.js", "debugger.js", "page.js")
 PLY, VIDEO, PREVIEW, RECORD = "gaussians.ply", "turntable.mp4", "preview.png", "run.json"
 REPORT = "report.html"
 PACKED = "gaussians.compressed.ply"
-ORDER = (MESH, PLY, PACKED, VIDEO, PREVIEW, RECORD)  # of the buttons
+ORDER = (MESH, LITE, PLY, PACKED, VIDEO, PREVIEW, RECORD)  # of the buttons
 MAX_GAUSSIANS = 50_000  # in the page, 1.1 MB there: the mesh, too, has to fit
 MAX_STRIPS_BYTES = 1_000_000  # of the debugger's pictures
 POLICY = (
@@ -101,9 +101,10 @@ def _kept(record: dict[str, Any]) -> list[Offered]:
     """Files that it holds for who wants them, where there is room."""
     files = {name: sha for name, sha in record["files"].items() if name != REPORT}  # not its own
     own = json.dumps(record | {"files": files}, indent=2).encode()
-    kind = "application/octet-stream"
+    kind, light = "application/octet-stream", "fewer triangles, packed for the web"
     return [
         Offered(RECORD, "JSON record", "application/json", "settings, versions", "", own),
+        *([Offered(LITE, "Light GLB", "model/gltf-binary", light)] if LITE in files else []),
         Offered(PLY, "PLY splats", kind, "for every viewer of Gaussian splats"),
         Offered(PREVIEW, "PNG preview", "image/png", "nine views in one picture"),
     ]
@@ -112,7 +113,8 @@ def _kept(record: dict[str, Any]) -> list[Offered]:
 def _beside(asset_dir: Path, record: dict[str, Any], embedded: set[str]) -> list[str]:
     """This run's files that are not in the page; an earlier one's may lie beside them."""
     exports = [name for name in EXPORTS if name in record["files"]]
-    names = [MESH, PLY, VIDEO, PREVIEW, RECORD, *exports]
+    lite = [LITE] if LITE in record["files"] else []
+    names = [MESH, *lite, PLY, VIDEO, PREVIEW, RECORD, *exports]
     paths = [asset_dir / name for name in dict.fromkeys(names) if name not in embedded]
     return [f"{path.name} ({size(path.stat().st_size)})" for path in paths if path.is_file()]
 
