@@ -27,8 +27,9 @@ AS_PIP := UV_FIND_LINKS="$${UV_FIND_LINKS-$$(echo $$PIP_FIND_LINKS | tr ' ' ,)}"
 	UV_NO_INDEX="$${UV_NO_INDEX-$$PIP_NO_INDEX}" \
 	SSL_CERT_FILE="$${SSL_CERT_FILE-$$PIP_CERT}"
 # $(call install,what): by uv, which is several times faster; by pip where uv does not manage.
+# Bytecode once and now, as pip does it, not at each start of a process that may not keep it.
 install = { test -x "$(UV)" && $(AS_PIP) "$(UV)" pip install -q --python $(BIN)/python \
-	--index-strategy unsafe-best-match -c constraints.txt $(1); } || \
+	--compile-bytecode --index-strategy unsafe-best-match -c constraints.txt $(1); } || \
 	{ echo "with pip, which takes longer"; $(PIP) install -c constraints.txt $(1); }
 
 .PHONY: dream test bench serve stop lint docs venv clean
