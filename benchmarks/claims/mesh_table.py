@@ -92,9 +92,7 @@ def measure(splats: Splats, prompt: str, config: Config) -> Figures:
     assert surface is not None and mesh is not None
     turns = SMALL_TURNS_DEG if CATEGORIES[toy.category].has_front else ALL_TURNS_DEG
     shape = surface_metrics(mesh, true_mesh(toy), 20000, 0.02, turns)
-    figures = {
-        key: float(shape[key] or 0.0) for key in ("chamfer", "normal_consistency", "f_score")
-    }
+    figures = {key: float(shape[key] or 0.0) for key in SURFACE}
     lamp = light if surface.lit else None
     for size in (256, 512):
         whole, inner = likeness(surface, splats, size, lamp)
