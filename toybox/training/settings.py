@@ -165,8 +165,12 @@ class Vae(Section):
     """Weight of the squared error beside the absolute one."""
     edge_weight: float = Field(ge=0.0)
     """Weight of the L1 distance between differences of neighbouring pixels."""
+    contrast_weight: float = Field(ge=0.0)
+    """Weight of the L1 distance between local contrasts: means of squared errors blur, this not."""
     kl_weight: float = Field(ge=0.0)
     """Weight of the KL divergence to a unit normal, nats a latent number."""
+    crop: int = Field(ge=0)
+    """Side of the random square of each render that is trained on; 0: all of it."""
     decoder_only: bool
     """Train the decoder alone, so that latents, and a prior of them, stay as they are."""
     unfinished: float = Fraction
