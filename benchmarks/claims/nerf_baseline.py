@@ -28,8 +28,9 @@ from stabledreamer_core.distillation.loss_space import (
     to_loss_space,
     to_prior_space,
 )
+from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.sample_step import draw_noise, draw_target
-from stabledreamer_core.distillation.target import Question, denoise
+from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
 from stabledreamer_core.optimization.stage import pick_device
 from stabledreamer_core.priors import load_prior

@@ -27,6 +27,8 @@ from torch import Tensor
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.splats.ply import load_ply
+from stabledreamer_core.distillation.question import Question
+from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.view_prompts import view_prompts
 from stabledreamer_core.optimization import loop as loop
 from stabledreamer_core.optimization.stage import initial_scene
@@ -92,8 +94,8 @@ def _target(
     """Decoded x0_hat of eight views [8, ...] at a noise level."""
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed))
     timesteps = torch.full((len(z),), prior.schedule.index(level))
-    x0_hat = loop.denoise(stage, prior, z, noise, timesteps, embeddings[:8], embeddings[-1:])
-    return prior.decode(x0_hat)
+    asked = Question(z, noise, timesteps, embeddings[:8], embeddings[-1:])
+    return prior.decode(denoise(stage, prior, asked))
 
 
 def _detail(pictures: Tensor, truth: Cutout) -> float:

@@ -13,12 +13,15 @@ from stabledreamer_core.distillation.loss_space import (
     to_loss_space,
     to_prior_space,
 )
-from stabledreamer_core.distillation.target import Question, denoise
+from stabledreamer_core.distillation.noise import mixed
+from stabledreamer_core.distillation.object_noise import object_noise
+from stabledreamer_core.distillation.question import Question
+from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views, around
 from stabledreamer_core.scene.gaussians import Splats
-from stabledreamer_core.scene.rendering import render_chunks
+from stabledreamer_core.scene.rendering import drawable, render_chunks
 from stabledreamer_core.seeds import generator
 from stabledreamer_core.settings.config import Debug, Stage
 
@@ -43,7 +46,7 @@ def probe(
     Args:
         splats: as optimised. levels: of noise, in (0, 1).
     """
-    views, render = _renders(settings, stage, splats, device)
+    views, render, depth, alphas = _renders(settings, stage, splats, device)
     embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
     words = [
         view_index(azimuth, ELEVATION_DEG, stage.view_words)
@@ -53,9 +56,14 @@ def probe(
     images = render.permute(0, 3, 1, 2)
     x = prior.encode(images)
     noise = torch.randn(x.shape, generator=generator("debug")).to(x)
+    if stage.noise == "object":
+        means = drawable(splats, device)["means"][None]
+        on_it = object_noise(means, views.to(device), depth, alphas, noise, [0], "debug")
+        noise = mixed(on_it, noise, stage.noise_fresh)
+    negative = prior.embed([stage.negative_prompt]) if stage.target == "noise_free" else None
     for level in levels:
         timesteps = torch.full((len(x),), prior.schedule.index(level), device=x.device)
-        asked = Question(x, noise, timesteps, cond, uncond)
+        asked = Question(x, noise, timesteps, cond, uncond, negative)
         x0_hat = denoise(stage, prior, asked)
         weight = l2_weight(stage.weighting, prior.schedule, timesteps)
         seen = to_loss_space(stage, prior, images)
@@ -68,10 +76,11 @@ def probe(
 
 def _renders(
     settings: Debug, stage: Stage, splats: Splats, device: torch.device
-) -> tuple[Views, Tensor]:
-    """The cameras, and their renders [C, H, W, 3]."""
+) -> tuple[Views, Tensor, Tensor, Tensor]:
+    """The cameras, and their renders [C, H, W, 3], depth and alphas [C, H, W, 1]."""
     cameras = stage.cameras
     distance = sum(cameras.distance) / 2
     views = around(settings.views, ELEVATION_DEG, distance, cameras.fov_deg, stage.resolution)
-    renders = [colors for colors, _ in render_chunks(splats, views, GREY, device)]
-    return views, torch.cat(renders).clone()  # out of inference mode
+    chunks = list(render_chunks(splats, views, GREY, device, depth=True))
+    renders, alphas = (torch.cat(parts).clone() for parts in zip(*chunks, strict=True))
+    return views, renders[..., :3], renders[..., 3:], alphas  # clones are out of inference mode

@@ -18,8 +18,9 @@ from stabledreamer_core.debugger.files import (
     forget_others,
     write_record,
 )
-from stabledreamer_core.distillation.loss import add_noise
-from stabledreamer_core.distillation.target import Question, denoise
+from stabledreamer_core.distillation.noise import noised
+from stabledreamer_core.distillation.question import Question
+from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.view_prompts import view_words
 from stabledreamer_core.optimization.observe import Observation, Observe
 from stabledreamer_core.priors import Prior
@@ -87,8 +88,9 @@ def pictures(
     """What was optimised, column by column: name -> images [C, 3, H, W] in [0, 1].
 
     "render", "noised", "one step" and "<n> steps" are x, x_t and what one and n steps of denoising
-    make of it. One of the last two is the target x0_hat; the other is asked for here, which costs
-    calls of the prior. "difference" is `difference` of the target and x.
+    make of it, and a column named as the stage's target is where that is another one. What is not
+    the target x0_hat is asked for here, which costs calls of the prior. "difference" is
+    `difference` of the target and x.
 
     Args:
         render: [C, H, W, 3] in [0, 1].
@@ -96,17 +98,19 @@ def pictures(
         many_steps: n; 0 leaves that column out. A stage whose own target takes several steps
             shows that one instead.
     """
-    alpha, sigma = prior.schedule.at(asked.timesteps)
-    steps = stage.target_steps if stage.target_steps > 1 else many_steps
-    one = x0_hat if stage.target_steps == 1 else _denoised(stage, prior, asked, 1)
+    several = stage.target == "many_steps"
+    steps = stage.target_steps if several else many_steps
+    one = x0_hat if stage.target == "one_step" else _denoised(stage, prior, asked, 1)
     shown = {
         "render": render.permute(0, 3, 1, 2),
-        "noised": _decode(prior, add_noise(asked.x, asked.noise, alpha, sigma)),
+        "noised": _decode(prior, noised(stage, prior, asked, asked.timesteps)),
         "one step": _decode(prior, one),
     }
     if steps > 0:
-        many = x0_hat if stage.target_steps > 1 else _denoised(stage, prior, asked, steps)
+        many = x0_hat if several else _denoised(stage, prior, asked, steps)
         shown[f"{steps} steps"] = _decode(prior, many)
+    if stage.target not in ("one_step", "many_steps"):
+        shown[stage.target.replace("_", " ")] = _decode(prior, x0_hat)
     shown["difference"] = difference(prior, asked.x, x0_hat)
     return shown
 
@@ -148,8 +152,9 @@ def facts(
 
 
 def _denoised(stage: Stage, prior: Prior, asked: Question, steps: int) -> Tensor:
-    with_steps = stage.model_copy(update={"target_steps": steps})
-    return denoise(with_steps, prior, asked)
+    target = "one_step" if steps == 1 else "many_steps"
+    other = stage.model_copy(update={"target": target, "target_steps": steps})
+    return denoise(other, prior, asked)
 
 
 def _decode(prior: Prior, x: Tensor) -> Tensor:

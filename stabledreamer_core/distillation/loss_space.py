@@ -2,14 +2,16 @@
 
 For a pixel prior the two are one. A latent prior's own space is its VAE's latents, and the loss
 there is the paper's (loss.py): its gradient is that of SDS, pulled back through the
-encoder. As images there are two targets:
+encoder. As images there are three targets:
 
-- `image`: the decoded x0_hat (HiFA, Zhu and Zhuang 2023, has such a term beside the latent one).
-  The encoder's gradient, which is blurred, plays no part.
+- `decoded`: the decoded x0_hat (HiFA, Zhu and Zhuang 2023, has such a term beside the latent one).
+  The encoder's gradient, which is blurred, plays no part. The render becomes as sharp as the
+  decoder draws: what an encoder does not see, latents cannot ask for.
+- `image`: the render plus the difference of decoded x0_hat and decoded x.
 - `pulled_back`: the image whose loss has the latent loss's own gradient at this render,
   x - c J^T (z - x0_hat) with J the encoder's Jacobian.
 
-Either costs as much as a step in latents once, and then, while the target is kept, no network at
+Each costs as much as a step in latents once, and then, while the target is kept, no network at
 all; in latents every step pays for the encoder's gradient, on a CPU as much as for the prior.
 """
 
@@ -42,7 +44,7 @@ def to_prior_space(
     """
     if stage.target_space == "prior":
         return x.detach(), None
-    if stage.target_space == "image" or prior.space == "pixel":
+    if stage.target_space != "pulled_back" or prior.space == "pixel":
         with torch.no_grad():
             return prior.encode(images.detach()), None
     with torch.enable_grad():
@@ -57,13 +59,15 @@ def target_in_loss_space(
 ) -> Tensor:
     """Bring x0_hat, the prior's answer for z, to the space of the loss.
 
-    In image space it is the render plus the difference of the two decoded: an autoencoder blurs,
-    and a target decoded alone would pull the render towards its blur at every step. Pulled back it
+    `image` is the render plus the difference of the two decoded: an autoencoder that blurs more
+    than the render is blurred would pull it towards its blur at every step. Pulled back it
     is the render less the latent loss's gradient, times what makes the two losses' gradients equal:
     each is divided by its own number of elements (step_parts.py), and x is 2 images - 1.
     """
     if stage.target_space == "prior" or prior.space == "pixel":
         return x0_hat
+    if stage.target_space == "decoded":
+        return 2.0 * _decode(prior, x0_hat) - 1.0
     x = 2.0 * images.detach() - 1.0
     if pull is not None:
         return x - 0.5 * images.numel() / z.numel() * pull(z - x0_hat)

@@ -20,8 +20,11 @@ from stabledreamer_core.distillation.loss_space import (
     to_loss_space,
     to_prior_space,
 )
+from stabledreamer_core.distillation.noise import mixed
+from stabledreamer_core.distillation.object_noise import object_noise
+from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
-from stabledreamer_core.distillation.target import Question, denoise
+from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_index
 from stabledreamer_core.memory import upload
 from stabledreamer_core.optimization.guard import (
@@ -51,6 +54,7 @@ def optimize(
     *,
     seeds: list[int],
     name: str,
+    negative: Tensor | None = None,
     save: Callable[[TrainState], None] | None = None,
     save_every_seconds: float = 30.0,
     graphs: bool = False,
@@ -61,7 +65,8 @@ def optimize(
 
     Args:
         state: where to begin (`TrainState.begin`) or to go on (`TrainState.load`); it is changed.
-        embeddings: [B, V, L, D], one for each of the stage's view words; uncond: [1, L, D].
+        embeddings: [B, V, L, D], one for each of the stage's view words.
+        uncond, negative: [1, L, D] of the empty prompt, and of the negative one where one is asked.
         seeds, name: every random number of an object derives from its seed, the name and the step.
         graphs: run the step's arithmetic as CUDA graphs; scenes on a GPU alone.
         save: called about every `save_every_seconds`.
@@ -88,7 +93,7 @@ def optimize(
 
         # 2. Render.
         gaussians = activate(params)
-        seen = stage.regularizers.depth_smoothness > 0.0
+        seen = stage.regularizers.depth_smoothness > 0.0 or stage.noise == "object"
         colors, alphas, depth, info = render(gaussians, target, count, depth=seen)
         images = F.avg_pool2d(colors.permute(0, 3, 1, 2), stage.supersampling)
         x = to_loss_space(stage, prior, images)
@@ -98,9 +103,13 @@ def optimize(
         if target.x0_hat is None:
             z, pull = to_prior_space(stage, prior, images, x)
             noise = draw_noise(z, step, seeds, name)
+            if stage.noise == "object":
+                means = gaussians["means"].detach().reshape(count, -1, 3)
+                on_it = object_noise(means, target.views, depth, alphas, noise, seeds, name)
+                noise = mixed(on_it, noise, stage.noise_fresh)
             rows = torch.tensor(_prompt_rows(target.views, stage.view_words, count))
             cond = embeddings.flatten(0, 1)[upload(rows, device)]
-            asked = Question(z, noise, target.timesteps, cond, uncond)
+            asked = Question(z, noise, target.timesteps, cond, uncond, negative)
             x0_hat = denoise(stage, prior, asked)
             target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat, pull)
 

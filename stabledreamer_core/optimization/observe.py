@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.sample_step import Target
-from stabledreamer_core.distillation.target import Question
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.gaussians import Splats
 

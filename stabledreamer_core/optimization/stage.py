@@ -194,6 +194,9 @@ def _run_batch(
     for side in {stage.resolution, stage.coarse_resolution or stage.resolution}:
         prior.check_size(side)
     asked = [words for prompt in batch.prompts for words in view_prompts(prompt, stage.view_words)]
+    negative = None
+    if stage.target == "noise_free":
+        negative = prior.embed([stage.negative_prompt])
     embeddings = prior.embed([*asked, ""])
 
     # 3. Optimise.
@@ -209,6 +212,7 @@ def _run_batch(
         *(stage, state, prior, embeddings[:-1].unflatten(0, (count, -1)), embeddings[-1:]),
         seeds=batch.seeds,
         name=batch.name,
+        negative=negative,
         graphs=batch.device.type == "cuda" and batch.acceleration != "none",
         save=None if work_dir is None else save,
         save_every_seconds=save_every_seconds,

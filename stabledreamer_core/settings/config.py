@@ -149,6 +149,19 @@ class Regularizers(Section):
     """Nothing at the edge of the picture."""
 
 
+# The first of NFSD's words (arXiv 2310.17590)
+NEGATIVE_PROMPT = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull"
+
+
+class Inversion(Section):
+    """How inverted noise is found (distillation/noise.py)."""
+
+    steps: int = Field(default=5, ge=1, le=1000)
+    """Strides from the image to its noise, each a call of the prior."""
+    guidance_scale: float = Field(default=-7.5, ge=-1000.0, le=1000.0)
+    """Its own s; SDI's is the negative of the target's, 0 is the empty prompt alone."""
+
+
 class Stage(Section):
     """One stage of optimisation against one prior."""
 
@@ -186,10 +199,26 @@ class Stage(Section):
     """w(t): x0, sds or uniform (distillation/loss.py, l2_weight)."""
     x0_limit: Literal["none", "clamp", "dynamic"] = "clamp"
     """How x0_hat is kept within [-1, 1]: none, clamp or dynamic."""
-    target_space: Literal["prior", "image", "pulled_back"] = "prior"
-    """Where a render meets its target: prior, image, pulled_back (distillation/loss_space.py)."""
-    target_steps: int = Field(default=1, ge=1, le=1000)
-    """1: the one-step denoised image (SDS); more: deterministic multi-step denoising."""
+    target_space: Literal["prior", "decoded", "image", "pulled_back"] = "prior"
+    """Where they meet: prior, decoded, image or pulled_back (distillation/loss_space.py)."""
+    noise: Literal["random", "inverted", "object"] = "random"
+    """random (SDS), inverted (SDI) or object (CFD), consistent between views (docs/targets.md)."""
+    noise_fresh: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of random noise in that of inverted and object."""
+    inversion: Inversion = Inversion()
+    target: Literal["one_step", "many_steps", "interval", "classifier", "noise_free", "shifted"] = (
+        "one_step"
+    )
+    """one_step (SDS), many_steps, interval (ISM), classifier (CSD), noise_free (NFSD) or shifted
+    (ASD): what a render is pulled towards (docs/targets.md)."""
+    target_steps: int = Field(default=5, ge=1, le=1000)
+    """many_steps only: deterministic denoising steps, each a call of the prior."""
+    interval: float = Field(default=0.05, gt=0.0, le=1.0)
+    """interval only: noise levels between its two points."""
+    shift: float = Field(default=0.1, gt=0.0, le=1.0)
+    """shifted only: how much later a timestep is told, as a share of it."""
+    negative_prompt: str = NEGATIVE_PROMPT
+    """noise_free only: what its noise is told by."""
     target_reuse: int = Field(default=3, ge=1)
     """Steps for which views and target are kept: a render is cheap."""
     annealing: Annealing = Annealing()

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+
+from stabledreamer_core.distillation.target import evaluations
+from stabledreamer_core.settings.config import Stage
 from tasks.report.charts import loss_chart, noise_chart
 
 TITLES = {"stage1": "Stage 1", "stage2": "Stage 2"}
@@ -68,7 +72,13 @@ def _calls(facts: dict[str, Any], settings: dict[str, Any]) -> int | None:
     if not {"target_reuse", "target_steps"} <= set(settings):
         return None
     asked = -(-int(facts.get("iterations") or 0) // int(settings["target_reuse"]))
-    return asked * int(settings["target_steps"])
+    if "target" not in settings:  # an older run: more than one step was many_steps
+        return asked * int(settings["target_steps"])
+    try:
+        stage = Stage.model_validate(settings)
+    except ValidationError:  # of another version
+        return None
+    return round(asked * evaluations(stage) / 2)
 
 
 def duration(seconds: float) -> str:

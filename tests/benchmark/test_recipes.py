@@ -10,6 +10,7 @@ from benchmarks.claims.small_asset import recipe_config as small_config
 from benchmarks.search.results import recipe_config
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.distillation.target import evaluations
 from stabledreamer_core.settings.config import Config, Stage
 
 PEERS = sorted((ROOT / "params/recipes").glob("*.yaml"))
@@ -24,8 +25,9 @@ def root(monkeypatch):
 
 
 def calls(stage: Stage) -> int:
-    """Images that the prior is asked about."""
-    return math.ceil(stage.iterations / stage.target_reuse) * stage.views * stage.target_steps
+    """Guided questions about an image."""
+    asked = math.ceil(stage.iterations / stage.target_reuse) * stage.views
+    return asked * evaluations(stage) // 2
 
 
 def all_calls(config: Config) -> int:
@@ -39,7 +41,7 @@ def test_peers(path: Path):
     for stage in (config.stage1, config.stage2):
         if stage.iterations:
             assert stage.resolution == (64 if stage.prior.endswith("-if") else 128)
-            assert (stage.x0_limit, stage.target_reuse, stage.target_steps) == ("none", 1, 1)
+            assert (stage.x0_limit, stage.target_reuse, stage.target) == ("none", 1, "one_step")
     final = config.gaussians.count
     if config.stage2.iterations:
         final = config.stage2.density.start_count

@@ -13,6 +13,7 @@ from stabledreamer_core.settings.config import (
     Cameras,
     Config,
     Density,
+    Inversion,
     LearningRates,
     Regularizers,
     Stage,
@@ -22,7 +23,7 @@ from stabledreamer_core.settings.config import (
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.params_file import params_yaml
 
-SECTIONS = (Annealing, Cameras, LearningRates, Density, Regularizers)
+SECTIONS = (Annealing, Cameras, Inversion, LearningRates, Density, Regularizers)
 
 
 def test_the_committed_file_is_made_from_the_settings() -> None:

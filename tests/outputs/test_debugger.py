@@ -17,7 +17,7 @@ from stabledreamer_core.debugger.record import difference, is_recorded, pictures
 from stabledreamer_core.debugger.probe import probe
 from stabledreamer_core.debugger.files import read_records
 from stabledreamer_core.distillation.loss import l2_loss
-from stabledreamer_core.distillation.target import Question
+from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.optimization.observe import Observation
@@ -150,7 +150,7 @@ def test_recorded_pictures_are_what_was_optimised(tmp_path: Path) -> None:
 
 
 def test_a_stage_with_a_several_step_target_shows_that_one(tmp_path: Path) -> None:
-    stage = stage_of(iterations=1, target_steps=4)
+    stage = stage_of(iterations=1, target="many_steps", target_steps=4)
     run(stage, observe=recorder(settings(many_steps=9), stage, tmp_path, "stage2", "k"))
     (record,) = read_records(tmp_path / "debug/stage2", "step-*")
     assert record.columns == ("render", "noised", "one step", "4 steps", "difference")

@@ -10,7 +10,8 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.denoise import multi_step, sample
 from stabledreamer_core.distillation.loss import guided_eps, one_step_denoised
-from stabledreamer_core.distillation.target import Question, denoise
+from stabledreamer_core.distillation.question import Question
+from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.priors import load_prior
 
 
@@ -140,6 +141,7 @@ def test_multi_step_rescales_guidance_as_diffusers_does(
     assert (x0 - truth).norm() < 1e-9 * truth.norm()
     stage = load_config(overrides=[
         "stage2.guidance_scale=7.5", f"stage2.guidance_rescale={rescale}",
+        "stage2.target=many_steps",
         f"stage2.target_steps={steps}",
     ]).stage2  # fmt: skip
     x, zero = x_t / prior.schedule.alphas[t], torch.zeros_like(x_t)

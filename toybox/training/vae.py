@@ -111,7 +111,7 @@ def contrast_l1(first: Tensor, second: Tensor) -> Tensor:
 
 
 def crop(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """The square [n, 3, side, side] that the generator's seed picks; the whole where it is no larger."""
+    """The square [n, 3, side, side] that the generator's seed picks; all of smaller ones."""
     room = images.shape[-1] - side
     if room <= 0:
         return images
