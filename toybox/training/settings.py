@@ -1,10 +1,10 @@
 """Settings of the priors' training: the section `training` of settings.yaml, typed and frozen."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stabledreamer_core.errors import UserError
 
@@ -30,6 +30,14 @@ class Captions(Section):
     """Of the others, the share whose caption says nothing about the view."""
     coarse: float = Fraction
     """Share with the four coarse view words; what remains gets the eight directions."""
+    wrong: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Of the captions with view words, the share whose words name another direction."""
+
+    @model_validator(mode="after")
+    def _shares_of_one(self) -> Self:
+        if self.plain + self.coarse > 1.0 + 1e-9:
+            raise ValueError(f"plain and coarse are {self.plain + self.coarse:g} together, over 1")
+        return self
 
 
 class Optim(Section):

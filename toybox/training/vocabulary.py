@@ -64,7 +64,7 @@ def draw_rows(
 
     Args:
         toy_index, azimuth_deg, elevation_deg: [n] what is shown and from where.
-        shares: of empty, plain and coarse captions.
+        shares: of empty, plain, coarse and wrong captions.
         generator: on the tensors' device.
     """
     coarse, fine = view_variants(azimuth_deg, elevation_deg)
@@ -72,8 +72,27 @@ def draw_rows(
     kind, empty = torch.rand(2, n, generator=generator, device=device)
     variant = torch.where(kind < shares.plain + shares.coarse, coarse, fine)
     variant = torch.where(kind < shares.plain, torch.zeros_like(variant), variant)
+    if shares.wrong > 0.0:
+        variant = with_wrong_views(variant, shares.wrong, generator)
     rows = toy_index.long() * VARIANTS + variant
     return torch.where(empty < shares.empty, len(all_toys()) * VARIANTS, rows)
+
+
+def with_wrong_views(variant: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Let a share of those captions that have view words name another view.
+
+    Every other word of the same vocabulary is as likely.
+
+    Args:
+        variant: [n] positions among a toy's captions.
+    """
+    coarse = variant < FIRST_FINE
+    first = torch.where(coarse, FIRST_COARSE, FIRST_FINE)
+    count = torch.where(coarse, len(VOCABULARIES["four"]), len(VOCABULARIES["eight"]))
+    chosen, other = torch.rand(2, len(variant), generator=generator, device=variant.device)
+    step = 1 + torch.minimum((other * (count - 1)).long(), count - 2)
+    wrong = first + (variant - first + step) % count
+    return torch.where((variant >= FIRST_COARSE) & (chosen < share), wrong, variant)
 
 
 def view_variants(azimuth_deg: Tensor, elevation_deg: Tensor) -> tuple[Tensor, Tensor]:
