@@ -40,9 +40,9 @@ def inverted(
 ) -> Tensor:
     """Find the noise eps from which the prior would denoise to x: DDIM inversion.
 
-    SDI (Lukoianov et al. 2024, arXiv 2405.15891, section 4 and algorithm 1): the deterministic
-    path (DDIM, Song et al. 2021, equation 13) walked from x up to t in equal strides, under the
-    prompt with a guidance of its own; the paper's is the negative of the target's, -7.5.
+    SDI (Lukoianov et al. 2024, arXiv 2405.15891): the deterministic path (DDIM, Song et al. 2021)
+    walked from x up to t in equal strides, under the prompt with a guidance of its own; the
+    paper's is the negative of the target's, -7.5.
 
     Args:
         timesteps: [B]; steps: strides, each a call of the prior.

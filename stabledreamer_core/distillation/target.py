@@ -63,8 +63,8 @@ def many_steps(stage: Stage, prior: Prior, asked: Question) -> Tensor:
 def interval(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma_t / alpha_t (eps(x_t, y) - eps(x_s, "")): ISM, LucidDreamer (arXiv 2311.11284).
 
-    Its equation 17. x_s is noised by the stage's noise to s = t less `interval` of the schedule,
-    and x_t is one stride of the deterministic path from there (equation 9). With x0_t and x0_s
+    Interval score matching. x_s is noised by the stage's noise to s = t less `interval` of the
+    schedule, and x_t is one stride of the deterministic path from there. With x0_t and x0_s
     what the two denoise to, it is x + x0_t - x0_s.
     """
     back = round(stage.interval * len(prior.schedule))
@@ -79,7 +79,8 @@ def interval(stage: Stage, prior: Prior, asked: Question) -> Tensor:
 def classifier(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma / alpha s (eps(x_t, y) - eps(x_t, "")): CSD, the guidance alone (arXiv 2310.19415).
 
-    Its equation 9: what is left of SDS when the guidance scale s grows without limit.
+    Classifier score distillation: what is left of SDS when the guidance scale s grows without
+    limit.
     """
     x_t = noised(stage, prior, asked, asked.timesteps)
     eps_uncond, eps_cond = _both(prior, asked, x_t)
@@ -89,9 +90,9 @@ def classifier(stage: Stage, prior: Prior, asked: Question) -> Tensor:
 def noise_free(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma / alpha (delta_D + s (eps(x_t, y) - eps(x_t, ""))): NFSD (arXiv 2310.17590).
 
-    Its equations 6 to 8. eps(x_t, "") is a pull towards images and the noise itself, which should
-    go: delta_D is eps(x_t, "") at low noise levels, where little noise is in it, and elsewhere
-    eps(x_t, "") - eps(x_t, negative), which the noise drops out of.
+    Noise-free score distillation. eps(x_t, "") is a pull towards images and the noise itself,
+    which should go: delta_D is eps(x_t, "") at low noise levels, where little noise is in it, and
+    elsewhere eps(x_t, "") - eps(x_t, negative), which the noise drops out of.
     """
     assert asked.negative is not None
     x_t = noised(stage, prior, asked, asked.timesteps)
@@ -106,9 +107,10 @@ def noise_free(stage: Stage, prior: Prior, asked: Question) -> Tensor:
 def shifted(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma / alpha (eps_hat(x_t, t) - eps(x_t, y, t + shift t)): ASD (arXiv 2407.02040).
 
-    Its equation 8: in place of VSD's network of the renders' own noise, the prior itself, told a
-    later timestep, as if the render were less of an image. The paper draws the shift up to
-    `shift` t at random; here it is its largest, so that equal questions have equal answers.
+    Asynchronous score distillation: in place of VSD's network of the renders' own noise, the prior
+    itself, told a later timestep, as if the render were less of an image. The paper draws the
+    shift up to `shift` t at random; here it is its largest, so that equal questions have equal
+    answers.
     """
     x_t = noised(stage, prior, asked, asked.timesteps)
     later = (asked.timesteps * (1.0 + stage.shift)).round().long()
