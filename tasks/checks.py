@@ -169,6 +169,8 @@ def _check_embeddings(file: Path, folder: Path, stage: Stage, prompt: str) -> No
 
     there = read_embeddings(file, folder)
     asked = [*view_prompts(prompt, stage.view_words), ""]
+    if stage.target == "noise_free":
+        asked.append(stage.negative_prompt)
     if missing := [one for one in asked if one not in there]:
         raise missing_prompts(file, missing)
 

@@ -1,7 +1,7 @@
 """What x is noised with: the setting `noise` of a stage.
 
 Every method here gives x_t = alpha_t x + sigma_t eps with another eps, so the loss (loss.py) and
-every target (targets.py) stay as they are. `random` is SDS; `object` draws its eps before, from the
+every target (target.py) stay as they are. `random` is SDS; `object` draws its eps before, from the
 scene (object_noise.py); `inverted` asks the prior for it.
 """
 

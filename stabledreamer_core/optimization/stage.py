@@ -194,9 +194,7 @@ def _run_batch(
     for side in {stage.resolution, stage.coarse_resolution or stage.resolution}:
         prior.check_size(side)
     asked = [words for prompt in batch.prompts for words in view_prompts(prompt, stage.view_words)]
-    negative = None
-    if stage.target == "noise_free":
-        negative = prior.embed([stage.negative_prompt])
+    negative = prior.embed([stage.negative_prompt]) if stage.target == "noise_free" else None
     embeddings = prior.embed([*asked, ""])
 
     # 3. Optimise.

@@ -267,3 +267,20 @@ def test_supersampled_renders_are_the_means_of_larger_ones() -> None:
     assert plain.shape == averaged.shape
     # The same picture but for the rasteriser's blur, which is a share of a smaller pixel.
     assert 0.0 < (plain - averaged).norm() / plain.norm() < 0.1
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"noise": "object", "noise_fresh": 0.25},
+        {"noise": "inverted", "inversion": {"steps": 2, "guidance_scale": 0.0}},
+        {"noise": "object", "target": "many_steps", "target_steps": 2},
+        {"target": "many_steps", "target_steps": 2},
+    ],
+    ids=lambda how: "-".join(str(value) for value in how.values() if isinstance(value, str)),
+)
+def test_every_noise_and_target_finds_the_disc_of_a_certain_prior(how: dict[str, Any]) -> None:
+    """The posterior of one image is that image, however it is asked for."""
+    stage = small_stage(iterations=60, guidance_scale=1.0, **how)
+    _, losses = run(stage)
+    assert sum(losses[-6:]) < 0.5 * sum(losses[:6])

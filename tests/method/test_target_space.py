@@ -37,13 +37,13 @@ def test_a_pixel_priors_own_space_is_that_of_images(tiny_if: Path) -> None:
     x = to_loss_space(own, prior, images)
     assert torch.equal(x, to_loss_space(image, prior, images))
     z, _ = to_prior_space(own, prior, images, x)
-    for stage in (own, image, stage_in("pulled_back")):
+    for stage in (own, image, stage_in("decoded"), stage_in("pulled_back")):
         found, pull = to_prior_space(stage, prior, images, x)
         assert torch.equal(z, found)
         assert torch.equal(target_in_loss_space(stage, prior, images, z, x0_hat, pull), x0_hat)
 
 
-@pytest.mark.parametrize("space", ["image", "pulled_back"])
+@pytest.mark.parametrize("space", ["decoded", "image", "pulled_back"])
 def test_the_prior_is_asked_about_latents_either_way(latent: Prior, space: str) -> None:
     images = pictures(latent, 2)
     z, _ = to_prior_space(stage_in(space), latent, images, images)
@@ -101,3 +101,14 @@ def test_a_pulled_back_target_that_is_kept_asks_no_network(latent: Prior, monkey
     later = (0.9 * images).requires_grad_()
     l2_loss(to_loss_space(stage, latent, later), target, torch.ones(2)).sum().backward()
     torch.testing.assert_close(later.grad, 2.0 * (2.0 * later.detach() - 1.0 - target))
+
+
+def test_decoded_the_target_is_what_the_decoder_draws(latent: Prior) -> None:
+    images, stage = pictures(latent, 9), stage_in("decoded")
+    z, pull = to_prior_space(stage, latent, images, images)
+    x0_hat = z + 0.3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(10))
+    target = target_in_loss_space(stage, latent, images, z, x0_hat, pull)
+    drawn = latent._network("vae").decode(x0_hat / latent._scaling_factor).sample
+    torch.testing.assert_close(target, drawn.clamp(-1.0, 1.0), atol=1e-5, rtol=0)
+    other = target_in_loss_space(stage, latent, 0.5 * images, z, x0_hat, pull)
+    assert torch.equal(target, other)  # whatever the render

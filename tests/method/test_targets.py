@@ -4,6 +4,7 @@ Then eps(x_t, t) = sigma (x_t - alpha m) / (alpha^2 S^2 + sigma^2), with m what 
 the deterministic path from x to noise is x_t = alpha m + sqrt(alpha^2 S^2 + sigma^2) (x - m) / S.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,9 +168,7 @@ def test_noise_free_leaves_the_noise_out(prior: Any) -> None:
     g = torch.where(low, uncond, uncond - bad) + 3.0 * (cond - uncond)
     torch.testing.assert_close(target, asked.x - sigma / alpha * g)
     # above, this prior's differences are of words alone: other noise, the same target
-    other = denoise(stage(target="noise_free"), prior, question(seed=0).__class__(
-        asked.x, asked.noise.flip(0), TIMESTEPS, asked.cond, asked.uncond, asked.negative
-    ))  # fmt: skip
+    other = denoise(stage(target="noise_free"), prior, replace(asked, noise=asked.noise.flip(0)))
     torch.testing.assert_close(other[~low.flatten()], target[~low.flatten()])
 
 

@@ -149,6 +149,26 @@ def test_recorded_pictures_are_what_was_optimised(tmp_path: Path) -> None:
         assert levels == [view.noise_level for view in one.views]
 
 
+@pytest.mark.parametrize("target", ["interval", "classifier", "shifted"])
+def test_a_stage_with_another_target_shows_it_in_a_column_of_its_name(
+    target: str, tmp_path: Path
+) -> None:
+    stage = stage_of(iterations=1, target=target, guidance_scale=2.0)
+    wanted: list[Tensor] = []
+    record = recorder(settings(), stage, tmp_path, "stage1", "k")
+
+    def observe(now: Observation) -> None:
+        assert record and now.x0_hat is not None
+        wanted.append(now.x0_hat)
+        record(now)
+
+    run(stage, observe=observe)
+    (found,) = read_records(tmp_path / "debug/stage1", "step-*")
+    assert found.columns == ("render", "noised", "one step", target, "difference")
+    shown = tiles(tmp_path / "debug/stage1/step-000000.png", 5)[:, 3]
+    assert np.abs(shown - as_image(wanted[0])).max() <= HALF_STEP
+
+
 def test_a_stage_with_a_several_step_target_shows_that_one(tmp_path: Path) -> None:
     stage = stage_of(iterations=1, target="many_steps", target_steps=4)
     run(stage, observe=recorder(settings(many_steps=9), stage, tmp_path, "stage2", "k"))

@@ -25,6 +25,8 @@ def half(module: Any) -> Any:
     for name, tensor in clone.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise RuntimeError(f"{name} does not fit into float16")
+    if hasattr(clone, "register_to_config"):
+        clone.register_to_config(_name_or_path="")  # where a warm start was read from
     return clone.eval()
 
 
