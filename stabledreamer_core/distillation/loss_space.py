@@ -23,6 +23,7 @@ from torch import Tensor
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.settings.config import Stage
 
+DECODED_PIXELS = 2**18  # at once
 Pull = Callable[[Tensor], Tensor]  # v like z -> J^T v like the images; once
 
 
@@ -66,14 +67,15 @@ def target_in_loss_space(
     """
     if stage.target_space == "prior" or prior.space == "pixel":
         return x0_hat
+    side = images.shape[-1]
     if stage.target_space == "decoded":
-        return 2.0 * _decode(prior, x0_hat) - 1.0
+        return 2.0 * _decode(prior, x0_hat, side) - 1.0
     x = 2.0 * images.detach() - 1.0
     if pull is not None:
         return x - 0.5 * images.numel() / z.numel() * pull(z - x0_hat)
-    return x + 2.0 * (_decode(prior, x0_hat) - _decode(prior, z))
+    return x + 2.0 * (_decode(prior, x0_hat, side) - _decode(prior, z, side))
 
 
-def _decode(prior: Prior, x: Tensor) -> Tensor:
-    """Decode one at a time: a decoder at 512 pixels takes gigabytes an image."""
-    return torch.cat([prior.decode(one[None]) for one in x])
+def _decode(prior: Prior, x: Tensor, side: int) -> Tensor:
+    """Decode [B, ...] in parts: a decoder takes gigabytes for one image of 512 pixels a side."""
+    return torch.cat([prior.decode(part) for part in x.split(max(1, DECODED_PIXELS // side**2))])

@@ -21,7 +21,7 @@ from stabledreamer_core.settings.config import Stage
 
 @dataclass
 class Target:
-    """Views and what the renders are pulled towards; kept for `target_reuse` steps.
+    """Views and what the renders are pulled towards (kept_targets.py).
 
     C views of each of B objects, object by object.
     """

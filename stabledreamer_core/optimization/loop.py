@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stabledreamer_core.distillation.kept_targets import keep, kept
 from stabledreamer_core.distillation.loss_space import (
     target_in_loss_space,
     to_loss_space,
@@ -88,8 +89,9 @@ def optimize(
         step, params = state.step, state.params
         state.set_learning_rates(stage)
 
-        # 1. Views: new ones, or those whose target is still in use.
-        target = state.target or draw_target(stage, prior.schedule, step, seeds, name)
+        # 1. Views: new ones, or those of a target that is kept.
+        target = kept(state.targets, stage, step, name)
+        target = target or draw_target(stage, prior.schedule, step, seeds, name)
 
         # 2. Render.
         gaussians = activate(params)
@@ -141,7 +143,7 @@ def optimize(
 
         # 8. Tell, and keep what is needed to go on.
         state.step += 1
-        state.target = target if state.step % stage.target_reuse else None
+        state.targets = keep(state.targets, target, stage)
         if observe:
             pictures, each = images.detach().permute(0, 2, 3, 1), per_view / x[0].numel()
             scene = partial(_first_scene, state, count)

@@ -1,7 +1,7 @@
 """What the stage loop carries from step to step; it loads and saves itself."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class TrainState:
     strategy_state: dict[str, Any]  # the strategy's own running state
     step: int = 0  # the next one
     rate: float = 1.0  # multiplies every learning rate (guard.py)
-    target: Target | None = None  # to be used again by the next step
+    targets: list[Target] = field(default_factory=list)  # kept for later steps, oldest first
 
     @classmethod
     def begin(
@@ -82,11 +82,12 @@ class TrainState:
         for key, value in _strip(tensors, "strategy.").items():
             state.strategy_state[key] = value.to(device)
         kept = _strip(tensors, "target.")
-        if kept:
-            side = round(2.0 * float(kept["Ks"][0, 0, 2]))  # the principal point is the middle
-            views = Views(**{key: kept[key] for key in VIEWS}, resolution=side)
-            rest = {key: kept[key].to(device) for key in TARGET}
-            state.target = Target(views.to(device), **rest)
+        for index in range(len(kept["Ks"]) if kept else 0):
+            one = {key: value[index] for key, value in kept.items()}
+            side = round(2.0 * float(one["Ks"][0, 0, 2]))  # the principal point is the middle
+            views = Views(**{key: one[key] for key in VIEWS}, resolution=side)
+            rest = {key: one[key].to(device) for key in TARGET}
+            state.targets.append(Target(views.to(device), **rest))
         return state, metadata
 
     @classmethod
@@ -116,9 +117,10 @@ class TrainState:
         for key, value in self.strategy_state.items():
             if isinstance(value, Tensor):
                 tensors[f"strategy.{key}"] = value
-        if self.target is not None:
-            tensors |= {f"target.{key}": getattr(self.target.views, key) for key in VIEWS}
-            tensors |= {f"target.{key}": getattr(self.target, key) for key in TARGET}
+        for part in (VIEWS, TARGET) if self.targets else ():
+            for key in part:
+                each = [getattr(one.views if part is VIEWS else one, key) for one in self.targets]
+                tensors[f"target.{key}"] = torch.stack(each)
         save_tensors(path, tensors, metadata | {"step": f"{self.step}", "rate": f"{self.rate!r}"})
 
     def set_learning_rates(self, stage: Stage) -> None:
@@ -179,10 +181,12 @@ def _check(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
             raise UserError(f"checkpoint {path} is damaged: adam.{key}.step is missing")
     kept = _strip(tensors, "target.").keys()
     if kept and kept != {*VIEWS, *TARGET}:
-        raise UserError(f"checkpoint {path} is damaged: of its target there is only a part")
-    Ks = tensors.get("target.Ks", torch.eye(3)[None])
-    if Ks.ndim != 3 or Ks.shape[1:] != (3, 3) or not 0.0 < float(Ks.abs().max()) < 1e6:
-        raise UserError(f"checkpoint {path} is damaged: its target has no cameras")
+        raise UserError(f"checkpoint {path} is damaged: of its targets there is only a part")
+    Ks = tensors.get("target.Ks", torch.eye(3)[None, None])
+    if Ks.ndim != 4 or Ks.shape[2:] != (3, 3) or not 0.0 < float(Ks.abs().max()) < 1e6:
+        raise UserError(f"checkpoint {path} is damaged: its targets have no cameras")
+    if len({value.shape[:1] for value in _strip(tensors, "target.").values()}) > 1:
+        raise UserError(f"checkpoint {path} is damaged: its targets are not equally many")
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

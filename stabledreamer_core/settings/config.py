@@ -220,7 +220,9 @@ class Stage(Section):
     negative_prompt: str = NEGATIVE_PROMPT
     """noise_free only: what its noise is told by."""
     target_reuse: int = Field(default=3, ge=1)
-    """Steps for which views and target are kept: a render is cheap."""
+    """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
+    targets_kept: int = Field(default=1, ge=1, le=1000)
+    """Newest targets to keep; a step without a new one takes one of them by lot."""
     annealing: Annealing = Annealing()
     cameras: Cameras = Cameras()
     anisotropic: bool = True

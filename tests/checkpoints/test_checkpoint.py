@@ -140,10 +140,12 @@ def test_a_state_that_cannot_be_gone_on_from_is_passed_over(
 ) -> None:
     whole = state(20)
     views = orbit(torch.zeros(1), torch.zeros(1), 3.0, 40.0, Stage().render_resolution(0.0))
-    whole.target = Target(views, *(torch.ones(1, 3), torch.ones(1), torch.ones(1), torch.ones(1)))
+    rest = (torch.ones(1, 3), torch.ones(1), torch.ones(1), torch.ones(1))
+    whole.targets = [Target(views, *rest), Target(views, *rest)]
     save_newest(tmp_path, whole, "k", 2.0)
     found = newest(tmp_path)
-    assert found and found[0].target and torch.equal(found[0].target.views.Ks, views.Ks)
+    assert found and len(found[0].targets) == 2
+    assert torch.equal(found[0].targets[1].views.Ks, views.Ks)
     path = tmp_path / "state-00000020.safetensors"
     tensors, known = load_tensors(path)
     tensors.pop(lost, None)

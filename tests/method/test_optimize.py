@@ -95,13 +95,16 @@ def test_gaussians_become_what_the_prior_is_certain_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "reuse", "coarse"),
-    [("relocate", 1, 0), ("relocate", 5, 0), ("relocate", 5, 8), ("default", 1, 0)],
+    ("strategy", "reuse", "coarse", "kept"),
+    [
+        *(("relocate", 1, 0, 1), ("relocate", 5, 0, 1), ("relocate", 5, 8, 1)),
+        *(("relocate", 2, 0, 3), ("relocate", 2, 8, 3), ("default", 1, 0, 1)),
+    ],
 )
 def test_resuming_anywhere_gives_the_same_bits(
-    strategy: str, reuse: int, coarse: int, tmp_path_factory: pytest.TempPathFactory
+    strategy: str, reuse: int, coarse: int, kept: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    stage = small_stage(target_reuse=reuse, coarse_resolution=coarse)
+    stage = small_stage(target_reuse=reuse, coarse_resolution=coarse, targets_kept=kept)
     density = stage.density.model_copy(update={"strategy": strategy, "grow_grad2d": 1e-7})
     stage = stage.model_copy(update={"density": density})
     folder = tmp_path_factory.mktemp("states")
@@ -117,6 +120,27 @@ def test_resuming_anywhere_gives_the_same_bits(
         resumed, losses = run(stage, state=state)
         assert len(losses) == 12 - step
         assert all(torch.equal(resumed[key], whole[key]) for key in KEYS), step
+
+
+@pytest.mark.parametrize(("reuse", "kept"), [(1, 4), (3, 1), (3, 4), (4, 100)])
+def test_kept_targets_come_back_until_newer_ones_take_their_place(reuse: int, kept: int) -> None:
+    seen: list[Observation] = []
+    stage = small_stage(iterations=60, target_reuse=reuse, targets_kept=kept)
+    run(stage, observe=seen.append)
+
+    pictures = [step.target.x0_hat for step in seen]
+    fresh = [step.asked is not None for step in seen]
+    assert fresh == [step % reuse == 0 for step in range(60)]
+    born: list[Any] = []
+    ages = set()
+    for picture, new in zip(pictures, fresh, strict=True):
+        if new:
+            born.append(picture)
+        age = next(age for age, one in enumerate(reversed(born)) if one is picture)
+        ages.add(age)
+    available = 1 if reuse == 1 else min(kept, 60 // reuse)
+    assert max(ages) < available and 0 in ages
+    assert available == 1 or len(ages) > 2, "old targets never come back"
 
 
 def test_same_seed_same_bits_other_seed_other_bits() -> None:

@@ -1,0 +1,35 @@
+"""Targets that are kept and come back: a set of pictures that is renewed one by one.
+
+InstructNeRF2NeRF (Haque et al. 2023) optimises towards a set of pictures of which a few are
+replaced at a time. A single target is one opinion about one view: followed for a few steps and
+forgotten, it is answered by a step of Adam that the next one undoes. What many targets agree on
+stays, so the result is sharper, and it asks the prior no more often.
+"""
+
+import torch
+
+from stabledreamer_core.distillation.sample_step import Target
+from stabledreamer_core.seeds import generator
+from stabledreamer_core.settings.config import Stage
+
+
+def kept(targets: list[Target], stage: Stage, step: int, name: str) -> Target | None:
+    """One of the targets by lot; None where the step asks the prior for a new one.
+
+    The lot depends on the stage's name and the step alone, so all objects of a batch draw the same.
+    """
+    if step % stage.target_reuse == 0 or not targets:
+        return None
+    lot = torch.randint(len(targets), (), generator=generator(0, name, step, "kept target"))
+    return targets[int(lot)]
+
+
+def keep(targets: list[Target], target: Target, stage: Stage) -> list[Target]:
+    """The targets after a step towards `target`: the newest `targets_kept`, oldest first.
+
+    Those of another resolution are dropped (`coarse_resolution`).
+    """
+    if any(target is one for one in targets):
+        return targets
+    alike = [one for one in targets if one.views.resolution == target.views.resolution]
+    return [*alike, target][-stage.targets_kept :]
