@@ -269,12 +269,14 @@ class Debug(Section):
 
 LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are low and fall
     prior="priors/toybox-sd",
-    iterations=300,
-    resolution=128,
+    iterations=400,
+    resolution=256,
     guidance_scale=4.0,
     x0_limit="none",
-    target_reuse=1,
-    annealing=Annealing(t_max=(0.6, 0.15), t_min=(0.02, 0.02)),
+    target_space="decoded",
+    target_reuse=4,
+    targets_kept=30,
+    annealing=Annealing(schedule="sqrt", t_max=(0.6, 0.03), t_min=(0.02, 0.02)),
     learning_rates=LearningRates(
         means=(1.5e-3, 1.0e-4),
         scales=(1.2e-2, 8.0e-4),
@@ -282,7 +284,7 @@ LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are l
         opacities=(3.0e-2, 2.0e-3),
         colors=(3.0e-2, 2.0e-3),
     ),
-    density=Density(start_count=16000, max_count=40000),
+    density=Density(start_count=32000, max_count=80000),
     regularizers=Regularizers(scale_limit=0.1),
 )
 StageName = Literal["stage1", "stage2"]

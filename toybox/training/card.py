@@ -27,8 +27,8 @@ WHAT = {
         "pixels, which predicts the clean image, and a Qwen text encoder trained along with it."
     ),
     "toybox-sd": (
-        "A 128x128 latent text-to-image diffusion model that "
-        "`diffusers.StableDiffusionPipeline.from_pretrained` loads: an `AutoencoderKL` (4x), a "
+        "A 256x256 latent text-to-image diffusion model that "
+        "`diffusers.StableDiffusionPipeline.from_pretrained` loads: an `AutoencoderKL` (8x, 16 channels), a "
         "U-Net of Stable Diffusion's block types, and a CLIP text encoder trained along with it."
     ),
     "toybox-judge": (
@@ -49,9 +49,12 @@ RECIPES = {
         "PRXPixel's."
     ),
     "toybox-sd": (
-        "The autoencoder: L1, squared error and L1 of neighbouring pixels' differences, with a "
-        "small KL term; part of its inputs are blurred, faded and noisy, as unfinished renders "
-        "are. Then noise prediction on Stable Diffusion's schedule with min-SNR weights."
+        "The autoencoder: L1, squared error, L1 of neighbouring pixels' differences and of local "
+        "contrasts (which keep edges sharp), with a small KL term; part of its inputs are blurred, "
+        "faded and noisy, as unfinished renders are. It was trained on whole renders without the "
+        "contrast term, then with it on squares of 192 pixels (`--warm-start`, `vae.crop`), then "
+        "on whole ones at a low rate. Then noise prediction on Stable Diffusion's schedule with "
+        "min-SNR weights, begun from the weights of a prior of 128 pixels."
     ),
     "toybox-judge": (
         "Cross entropy on every answer. A quarter of the images show nothing: noise, renders "
