@@ -24,8 +24,8 @@ from stabledreamer_core.settings.output import Evaluate
 from toybox.captions import caption
 from toybox.catalogue import COLOURS, Toy
 from toybox.geometry import solid
+from toybox.janus.broken import blurred, faced, posed, retouched
 from toybox.mesh import signed_distance, true_mesh
-from toybox.metrics.detail import gaussian_blur
 from toybox.metrics.evaluate import evaluate_views
 from toybox.metrics.pictures import Camera, Cutout, true_camera
 
@@ -89,27 +89,6 @@ def picture_rows(
         )
 
 
-def posed(camera: Camera, pose: Callable[[torch.Tensor], torch.Tensor]) -> Camera:
-    """`pose` says which side the toy shows to each azimuth."""
-    return lambda azimuth_deg, size: camera(pose(azimuth_deg), size)
-
-
-def retouched(camera: Camera, change: Callable[[torch.Tensor], torch.Tensor]) -> Camera:
-    """`change` is done to colours and to alpha."""
-
-    def take(azimuth_deg: torch.Tensor, size: int) -> Cutout:
-        pictures = camera(azimuth_deg, size)
-        return Cutout(change(pictures.colour), change(pictures.alpha))
-
-    return take
-
-
-def two_faced(azimuth_deg: torch.Tensor) -> torch.Tensor:
-    """The half turned away shows the front once more."""
-    behind = (azimuth_deg > 90) & (azimuth_deg < 270)
-    return torch.where(behind, (azimuth_deg + 180) % 360, azimuth_deg)
-
-
 def wide_faced(azimuth_deg: torch.Tensor) -> torch.Tensor:
     """Two thirds of the way round it shows the front."""
     within = (azimuth_deg + 180) % 360 - 180
@@ -142,17 +121,11 @@ def wrong_object(toy: Toy) -> Toy:
     return Toy("teapot", toy.colour)
 
 
-def blurred(toy: Toy, elevation: float) -> Camera:
-    return retouched(
-        true_camera(toy, elevation), lambda image: gaussian_blur(image, image.shape[-1] / 64)
-    )
-
-
 PICTURE_BREAKS: dict[str, Callable[[Toy, float], Camera]] = {
     "the true toy": true_camera,
     "another variation": lambda toy, elevation: true_camera(toy, elevation, 1),
     "mirrored": mirrored,
-    "two-faced": lambda toy, elevation: posed(true_camera(toy, elevation), two_faced),
+    "two-faced": lambda toy, elevation: posed(true_camera(toy, elevation), faced(2)),
     "a front two thirds round": lambda toy, elevation: posed(
         true_camera(toy, elevation), wide_faced
     ),
@@ -160,7 +133,7 @@ PICTURE_BREAKS: dict[str, Callable[[Toy, float], Camera]] = {
         true_camera(toy, elevation), lambda azimuth_deg: azimuth_deg + 90
     ),
     "another colour": lambda toy, elevation: true_camera(other_colour(toy), elevation),
-    "blurred (2 of 128 pixels)": blurred,
+    "blurred (2 of 128 pixels)": lambda toy, elevation: blurred(true_camera(toy, elevation)),
     "noisy (0.05)": noisy,
     "a teapot of that colour": lambda toy, elevation: true_camera(wrong_object(toy), elevation),
 }
