@@ -35,7 +35,7 @@ AGAIN = "free some space and run the same command again"
 
 COMMANDS = (
     *("dream", "suite", "view", "export", "evaluate", "debug", "settings", "priors", "serve"),
-    "doctor",
+    *("bench", "doctor"),
 )
 WELCOME = """\
 Welcome to StableDreamer. A first asset takes a minute or two:

@@ -1,4 +1,4 @@
-"""Toys with more fronts than they should have, or none: cameras that see a toy turned on purpose."""
+"""Toys with too many fronts, or none: cameras that see a toy turned on purpose."""
 
 from collections.abc import Callable
 
