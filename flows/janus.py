@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.suite import suite
-from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
-from stabledreamer_core import __version__
 from stabledreamer_core.files import atomic_write
-from stabledreamer_core.settings.config import Config
-from stabledreamer_core.settings.describe import describe
 from tasks.job import Request
+from toybox.janus.about import about
 from toybox.janus.leaderboard import write_result
 from toybox.janus.summary import summarize
 
@@ -60,37 +57,16 @@ def janus(
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
     # 3. Sum them up.
-    about = {**_about(settings), "seeds": seeds, "results": ROWS, "failures": len(made["failures"])}
-    summary = {"name": out.name, **about, **summarize(rows)}
-    write_result(out / SUMMARY, summary)
-    return {**summary, "failed": made["failures"]}
-
-
-def _about(settings: Request) -> dict[str, Any]:
-    """Priors, the other settings that are not the defaults, version and date."""
     params = Path(settings.params) if settings.params else None
     config = load_config(params, list(settings.overrides), settings.quick, settings.preset)
-    default = {one.key: one.value for one in describe(Config())}
-    named = ("stage1.prior", "stage2.prior", "stage2.iterations")
-    left_out = config.stage2.iterations == 0
-    return {
-        "prior": shown(config.stage1.prior),
-        "stage2_prior": None if left_out else shown(config.stage2.prior),
-        "settings": {
-            one.key: one.value
-            for one in describe(config)
-            if one.value != default[one.key] and one.key not in named
-        },
-        "version": __version__,
+    summary = {
+        "name": out.name,
+        **about(config),
         "date": datetime.now(UTC).date().isoformat(),
+        "seeds": seeds,
+        "failures": len(made["failures"]),
+        "results": ROWS,
+        **summarize(rows),
     }
-
-
-def shown(prior: str) -> str:
-    """A prior's name without this machine's folders: of one elsewhere the last two parts."""
-    path = Path(prior)
-    if not path.is_absolute():
-        return prior
-    if path.is_relative_to(ROOT):
-        return path.relative_to(ROOT).as_posix()
-    return Path(*path.parts[-2:]).as_posix()
+    write_result(out / SUMMARY, summary)
+    return {**summary, "failed": made["failures"]}

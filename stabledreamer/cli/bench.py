@@ -17,8 +17,8 @@ EXAMPLES = """\
 examples:
   stabledreamer bench janus --validate
   stabledreamer bench janus --prior priors/toybox-if --prompts 14 --quick
-  stabledreamer bench janus --prior priors/toybox-if --seeds 0 1 --batch 43 --workers 4  # one GPU
-  stabledreamer bench janus --prior priors/toybox-if --stage2-prior priors/toybox-sd
+  stabledreamer bench janus --prior priors/toybox-if --seeds 0 1 --batch 43
+  stabledreamer bench janus --prior my-if --stage2-prior my-sd
 """
 app = App(name="bench", help_epilogue=EXAMPLES, help="Measure a prior against known truth.")
 

@@ -20,6 +20,7 @@ from toybox.judge import ROOT
 
 BEGIN, END = "<!-- leaderboard, written by toybox/janus/leaderboard.py -->", "<!-- end -->"
 RATES = {
+    "one_face": "one face",
     "second_face": "second face",
     "too_frontal": "too frontal",
     "no_front": "no front",
@@ -32,35 +33,35 @@ Result = dict[str, Any]
 
 def main() -> None:
     """Write the page's section anew."""
-    write_page(ROOT)
+    write_page()
 
 
-def check_name(name: str, root: Path = ROOT) -> None:
+def check_name(name: str) -> None:
     """Raise a UserError where a result cannot be added under this name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,59}", name):
         raise UserError(
             f"a leaderboard name has small letters, digits, dots and hyphens, not {name!r}"
         )
-    if not _page(root).is_file():
-        raise UserError(f"there is no {_page(root)}: only a clone of the repository has the page")
-    if (file := _folder(root) / f"{name}.json").exists():
+    if not _page().is_file():
+        raise UserError(f"there is no {_page()}: only a clone of the repository has the page")
+    if (file := _folder() / f"{name}.json").exists():
         raise UserError(f"the leaderboard has a {name} already; choose another or remove {file}")
 
 
-def add(name: str, out: Path, root: Path = ROOT) -> list[Path]:
+def add(name: str, out: Path) -> list[Path]:
     """Copy a run's result into the leaderboard and write the page; returns what is to be committed.
 
     Raises:
         UserError: the name will not do, or is taken.
     """
-    check_name(name, root)
-    summary, rows = _folder(root) / f"{name}.json", _folder(root) / f"{name}.jsonl"
+    check_name(name)
+    summary, rows = _folder() / f"{name}.json", _folder() / f"{name}.jsonl"
     summary.parent.mkdir(parents=True, exist_ok=True)
     result = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     shutil.copyfile(out / result["results"], rows)
     write_result(summary, result | {"name": name, "results": rows.name})
-    write_page(root)
-    return [summary, rows, _page(root)]
+    write_page()
+    return [summary, rows, _page()]
 
 
 def write_result(file: Path, result: Result) -> None:
@@ -69,34 +70,34 @@ def write_result(file: Path, result: Result) -> None:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def write_page(root: Path) -> None:
+def write_page() -> None:
     """Put the leaderboard between its two marks in docs/janus.md."""
-    before, _, rest = _page(root).read_text(encoding="utf-8").partition(BEGIN)
+    before, _, rest = _page().read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    text = f"{before}{BEGIN}\n\n{leaderboard(root)}\n{END}{after}"
-    with atomic_write(_page(root)) as temporary:
+    text = f"{before}{BEGIN}\n\n{leaderboard()}\n{END}{after}"
+    with atomic_write(_page()) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def leaderboard(root: Path = ROOT) -> str:
-    """Two Markdown tables: the figures, the fewest second faces first, and what was made how."""
+def leaderboard() -> str:
+    """Two Markdown tables: the figures, the most with one face first, and what was made how."""
     results = []
-    for file in sorted(_folder(root).glob("*.json")):
+    for file in sorted(_folder().glob("*.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
-        results.append(result | summarize(read_rows(result, root)))
+        results.append(result | summarize(read_rows(result)))
     return "\n".join([*figures(results), "", *_makings(results)]) + "\n"
 
 
-def read_rows(result: Result, root: Path) -> list[Row]:
+def read_rows(result: Result) -> list[Row]:
     """The rows that a result names."""
-    file = _folder(root) / result["results"]
+    file = _folder() / result["results"]
     rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     return [row for row in rows if row.get("variant") == result.get("variant")]
 
 
 def figures(results: list[Result]) -> list[str]:
     """A line each; rates and their intervals in percent."""
-    lines = ["| | " + " | ".join((*RATES.values(), *MEANS)) + " | assets |", "|---" * 9 + "|"]
+    lines = ["| | " + " | ".join((*RATES.values(), *MEANS)) + " | assets |", "|---" * 10 + "|"]
     for result in sorted(results, key=_rank):
         rates = [_percent(result["rates"][name]) for name in RATES]
         means = [_mean(result["means"][name]) for name in MEANS]
@@ -115,10 +116,9 @@ def _makings(results: list[Result]) -> list[str]:
     return lines
 
 
-def _rank(result: Result) -> tuple[bool, float, str]:
-    """Fewest second faces first; where they were not counted, too frontal ones, and later."""
-    faces, frontal = (result["rates"][name] for name in ("second_face", "too_frontal"))
-    return faces is None, (faces or frontal or {"rate": 1.0})["rate"], result["name"]
+def _rank(result: Result) -> tuple[float, str]:
+    rate = result["rates"]["one_face"] or {"rate": 0.0}
+    return -rate["rate"], result["name"]
 
 
 def _percent(rate: dict[str, float] | None) -> str:
@@ -132,12 +132,12 @@ def _mean(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _folder(root: Path) -> Path:
-    return root / "metrics" / "janus"
+def _folder() -> Path:
+    return ROOT / "metrics" / "janus"
 
 
-def _page(root: Path) -> Path:
-    return root / "docs" / "janus.md"
+def _page() -> Path:
+    return ROOT / "docs" / "janus.md"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ POSES: dict[str, tuple[Pose, int]] = {  # and how many fronts it shows
     "three-faced": (faced(3), 3),
     "without a front": (without_front, 0),
 }
-NAMES = ("second_face", "too_frontal", "no_front")
+NAMES = ("one_face", "second_face", "too_frontal", "no_front")
 PUBLISHED = "frontal > 1/4"  # docs/claims.md counts by it: two fronts are just not above it
 
 Agreement = dict[str, float]
@@ -31,7 +31,7 @@ Agreement = dict[str, float]
 def truth(fronts: int) -> dict[str, bool]:
     """The right verdicts of a toy with that many fronts."""
     several = dict.fromkeys(("second_face", "too_frontal", PUBLISHED), fronts > 1)
-    return {**several, "no_front": fronts == 0}
+    return {**several, "one_face": fronts == 1, "no_front": fronts == 0}
 
 
 def agreement(toys: Iterable[Toy], settings: Evaluate) -> dict[str, Agreement]:
@@ -63,7 +63,7 @@ def agreement(toys: Iterable[Toy], settings: Evaluate) -> dict[str, Agreement]:
 def report(found: dict[str, Agreement]) -> tuple[list[str], bool]:
     """A Markdown table of it, and whether every share of the verdicts is enough."""
     columns = (*NAMES, PUBLISHED)
-    lines = ["| agreement with truth | " + " | ".join(columns) + " |", "|---" * 5 + "|"]
+    lines = ["| agreement with truth | " + " | ".join(columns) + " |", "|---" * 6 + "|"]
     for kind, shares in found.items():
         lines.append(f"| {kind} | " + " | ".join(f"{shares[name]:.3f}" for name in columns) + " |")
     return lines, all(kind[name] >= ENOUGH for kind in found.values() for name in NAMES)
