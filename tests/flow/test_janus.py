@@ -44,8 +44,8 @@ def test_a_run_leaves_rows_a_summary_and_a_place_on_the_leaderboard(
     page = (clone / "docs" / "janus.md").read_text()
     assert page.startswith("before\n") and page.endswith("\nend\n") and page.count("| mine |") == 2
 
-    made = {path: path.stat().st_mtime_ns for path in out.rglob("checkpoint*")}
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert main([*words, "again"]) == 0
-    assert made and made == {path: path.stat().st_mtime_ns for path in out.rglob("checkpoint*")}
+    assert made and made == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     capsys.readouterr()
     assert main([*words, "again"]) == 2
