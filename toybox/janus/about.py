@@ -16,13 +16,12 @@ def about(config: Config) -> dict[str, Any]:
     """
     default = {one.key: one.value for one in describe(Config())}
     changed = {one.key: one.value for one in describe(config) if one.value != default[one.key]}
-    for name in ("stage1.prior", "stage2.prior", "stage2.iterations"):
-        if name != "stage2.iterations" or not config.stage2.iterations:
-            changed.pop(name, None)
+    second = config.stage2.iterations > 0
+    named = {"stage1.prior", "stage2.prior"} | (set() if second else {"stage2.iterations"})
     return {
         "prior": shown(config.stage1.prior),
-        "stage2_prior": shown(config.stage2.prior) if config.stage2.iterations else None,
-        "settings": changed,
+        "stage2_prior": shown(config.stage2.prior) if second else None,
+        "settings": {name: value for name, value in changed.items() if name not in named},
         "version": __version__,
     }
 

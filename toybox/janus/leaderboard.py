@@ -19,21 +19,10 @@ from toybox.janus.summary import Row, summarize
 from toybox.judge import ROOT
 
 BEGIN, END = "<!-- leaderboard, written by toybox/janus/leaderboard.py -->", "<!-- end -->"
-RATES = {
-    "one_face": "one face",
-    "second_face": "second face",
-    "too_frontal": "too frontal",
-    "no_front": "no front",
-    "another_thing": "another thing",
-}
+RATES = ("one_face", "second_face", "too_frontal", "no_front", "another_thing")
 MEANS = ("view", "detail", "chamfer")
 
 Result = dict[str, Any]
-
-
-def main() -> None:
-    """Write the page's section anew."""
-    write_page()
 
 
 def check_name(name: str) -> None:
@@ -80,7 +69,7 @@ def write_page() -> None:
 
 
 def leaderboard() -> str:
-    """Two Markdown tables: the figures, the most with one face first, and what was made how."""
+    """Two Markdown tables: the figures, and how the assets were made."""
     results = []
     for file in sorted(_folder().glob("*.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
@@ -96,11 +85,13 @@ def read_rows(result: Result) -> list[Row]:
 
 
 def figures(results: list[Result]) -> list[str]:
-    """A line each; rates and their intervals in percent."""
-    lines = ["| | " + " | ".join((*RATES.values(), *MEANS)) + " | assets |", "|---" * 10 + "|"]
+    """A line each, rates and their intervals in percent; at the top those surest of one face."""
+    names = [name.replace("_", " ") for name in (*RATES, *MEANS)]
+    lines = [f"| | {' | '.join(names)} | assets |", "|---" * 10 + "|"]
     for result in sorted(results, key=_rank):
         rates = [_percent(result["rates"][name]) for name in RATES]
-        means = [_mean(result["means"][name]) for name in MEANS]
+        values = [result["means"][name] for name in MEANS]
+        means = ["-" if value is None else f"{value:.3f}" for value in values]
         failed = f", {result['failures']} failed" if result.get("failures") else ""
         made = f"{result['assets']} of {result['toys']} toys{failed}"
         lines.append(f"| {' | '.join([result['name'], *rates, *means, made])} |")
@@ -117,8 +108,8 @@ def _makings(results: list[Result]) -> list[str]:
 
 
 def _rank(result: Result) -> tuple[float, str]:
-    rate = result["rates"]["one_face"] or {"rate": 0.0}
-    return -rate["rate"], result["name"]
+    """By the low end, so that few assets are no advantage."""
+    return -(result["rates"]["one_face"] or {"low": 0.0})["low"], result["name"]
 
 
 def _percent(rate: dict[str, float] | None) -> str:
@@ -126,10 +117,6 @@ def _percent(rate: dict[str, float] | None) -> str:
         return "-"
     share, low, high = (round(100 * rate[name]) for name in ("rate", "low", "high"))
     return f"{share} % ({low} to {high})"
-
-
-def _mean(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _folder() -> Path:
@@ -141,4 +128,4 @@ def _page() -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    write_page()
