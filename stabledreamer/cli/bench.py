@@ -98,11 +98,13 @@ def janus(
 
 
 def _validate(toys: list["Toy"], options: RunOptions) -> int:
+    from tqdm import tqdm
+
     from stabledreamer.runtime.settings import load_config
     from toybox.janus.validation import ENOUGH, agreement, report
 
     config = load_config(options.params, list(options.settings), options.quick, options.preset)
-    lines, enough = report(agreement(toys, config.evaluate))
+    lines, enough = report(agreement(tqdm(toys, unit="toy", leave=False), config.evaluate))
     print("\n".join(lines))
     print(f"{len(toys)} toys; each share is {'at least' if enough else 'NOT always'} {ENOUGH}")
     return 0 if enough else 1
