@@ -104,7 +104,9 @@ def _validate(toys: list["Toy"], options: RunOptions) -> int:
     from toybox.janus.validation import ENOUGH, agreement, report
 
     config = load_config(options.params, list(options.settings), options.quick, options.preset)
-    lines, enough = report(agreement(tqdm(toys, unit="toy", leave=False), config.evaluate))
+    lines, enough = report(
+        agreement(tqdm(toys, unit="toy", leave=False, disable=None), config.evaluate)
+    )
     print("\n".join(lines))
     print(f"{len(toys)} toys; each share is {'at least' if enough else 'NOT always'} {ENOUGH}")
     return 0 if enough else 1
