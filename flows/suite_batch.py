@@ -25,6 +25,7 @@ from tasks.checks import prepare
 from tasks.job import Job, Request
 from tasks.keys import STAGE1, step_key
 from tasks.steps import keep_stage
+from toybox.judge_views import stage_classifier
 
 WORK = ".batches"  # in the suite's folder: unfinished batches
 
@@ -97,6 +98,7 @@ def _run(jobs: list[Job], name: StageName, work: Path) -> None:
             base=ROOT,
             cache_dir=EMBEDDINGS,
             progress=progress,
+            classify=stage_classifier(config, name),
         )
     for job, key, result in zip(jobs, keys, results, strict=True):
         ledger.reopen(job.out)

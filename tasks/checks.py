@@ -13,6 +13,7 @@ import torch
 
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import params_files
+from stabledreamer_core.distillation.debias import stage_prompts
 from stabledreamer_core.errors import UserError, did_you_mean
 from stabledreamer_core.priors.catalogue import find_known
 from stabledreamer_core.priors.download import check_disk, plan_download
@@ -112,7 +113,10 @@ def check_priors(config: Config, prompt: str) -> None:
     if any(stage.prior in BUNDLED for stage in stages):
         check_words(prompt)
     check_models(config)
+    if any(stage.view_bias.reweight != "none" for stage in stages):
+        _warn_of_judged_figures()
     for stage in stages:
+        stage_prompts(stage, prompt, ROOT)
         text = stage.embeddings is None
         folder = find_folder(stage.prior, stage.revision, stage.variant, ROOT, text)
         if stage.embeddings is not None:
@@ -164,11 +168,10 @@ def check_models(config: Config) -> None:
 
 def _check_embeddings(file: Path, folder: Path, stage: Stage, prompt: str) -> None:
     """Raise a UserError where a file of embeddings does not serve the prior and the prompt."""
-    from stabledreamer_core.distillation.view_prompts import view_prompts
     from stabledreamer_core.priors.embedding_file import missing_prompts, read_embeddings
 
     there = read_embeddings(file, folder)
-    asked = [*view_prompts(prompt, stage.view_words), ""]
+    asked = [*stage_prompts(stage, prompt, ROOT), ""]
     if stage.target == "noise_free":
         asked.append(stage.negative_prompt)
     if missing := [one for one in asked if one not in there]:
@@ -191,6 +194,14 @@ def _check_engine(config: Config, stage: Stage) -> None:
 
     device = pick_device(config.device)
     check_openvino(device, choose_dtype(stage.dtype, stage.variant, device))
+
+
+@cache
+def _warn_of_judged_figures() -> None:
+    _warn(
+        "view_bias.reweight asks the judge what views show, so the asset's judged figures (view,"
+        " multi_face) are no independent measure"
+    )
 
 
 @cache

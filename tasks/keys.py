@@ -132,12 +132,19 @@ def config_hash(config: Config) -> str:
 def _models_hash(step: str, config: Config) -> str:
     if step in ("stage1", "stage2"):
         stage: Stage = getattr(config, step)
-        return _prior_hash(stage.prior, stage.revision)
+        return " ".join([_prior_hash(stage.prior, stage.revision), *_helpers(config, stage)])
     if step == "evaluate":
         return _evaluators_hash(config.evaluate)
     if step == "mesh":
         return repr(light_of(config))
     return ""
+
+
+def _helpers(config: Config, stage: Stage) -> list[str]:
+    """The hashes of the models that a stage asks beside its prior."""
+    bias = stage.view_bias
+    models = [] if bias.language_model is None else [_folder_hash(bias.language_model)]
+    return models if bias.reweight == "none" else [*models, _folder_hash(config.evaluate.judge)]
 
 
 def light_of(config: Config) -> Light | None:

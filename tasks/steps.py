@@ -29,6 +29,7 @@ from tasks.keys import LITE, MESH, STAGE1, STEPS, light_of
 from tasks.ledger import Manifest
 from tasks.report.page import write_report
 from tasks.step import Steps, cached_task, manifest
+from toybox.judge_views import stage_classifier
 
 
 @cached_task
@@ -49,6 +50,7 @@ def optimize(job: Job, step: str, key: str) -> Manifest:
             cache_dir=EMBEDDINGS,
             progress=progress,
             observe=observe,
+            classify=stage_classifier(job.config, name),
         )
     return keep_stage(job, name, result)
 

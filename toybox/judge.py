@@ -1,6 +1,7 @@
 """The judge: a small network that says what one image shows. It scores results, nothing more.
 
-It was trained on renders alone, never takes part in optimisation, and can say "none of these".
+It was trained on renders alone and can say "none of these". It takes part in optimisation only
+where a stage asks it to (judge_views.py).
 """
 
 import json

@@ -36,6 +36,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.settings.config import STAGES, Config
+from toybox.judge_views import stage_classifier
 from toybox.metrics.evaluate import evaluate
 
 WARM_UP = [f"{stage}.iterations=24" for stage in STAGES]  # kernels compile, memory is taken
@@ -110,7 +111,8 @@ def optimise(config: Config, jobs: list[Job]) -> Iterator[tuple[str, list[Any], 
     prompts, seeds = [prompt for prompt, _ in jobs], [seed for _, seed in jobs]
     for stage in STAGES:
         began = time.monotonic()
-        places = {"base": ROOT, "cache_dir": EMBEDDINGS}
+        classify = stage_classifier(config, stage)
+        places = {"base": ROOT, "cache_dir": EMBEDDINGS, "classify": classify}
         made = run_stages(config, stage, prompts, seeds, scenes, **places)
         scenes = [one.splats for one in made]
         yield stage, scenes, time.monotonic() - began

@@ -36,6 +36,7 @@ from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.settings.config import STAGES
 from tasks.keys import MESH, STAGE1, STAGE2, step_key
+from toybox.judge_views import stage_classifier
 
 MADE_BY = ("stage1", "stage2")  # the steps that an asset depends on
 Score = Callable[..., dict[str, Any]]  # of splats, prompt, settings and device
@@ -205,7 +206,7 @@ def _dream(jobs: list[Result], arguments: argparse.Namespace, score: Score | Non
         number = name[-1]
         if config.stage(name).iterations == 0:
             break
-        places = {"base": ROOT, "cache_dir": EMBEDDINGS}
+        places = {"base": ROOT, "cache_dir": EMBEDDINGS, "classify": stage_classifier(config, name)}
         finished = run_stages(config, name, prompts, seeds, scenes, **places)
         scenes = [stage.splats for stage in finished]
         for result, stage in zip(results, finished, strict=True):

@@ -148,7 +148,7 @@ def _probe(
         base=ROOT,
     )
     records = []
-    looks = probe(config.debug, stage, prior, splats, subject.prompt, levels, device)
+    looks = probe(config.debug, stage, prior, splats, subject.prompt, levels, device, ROOT)
     for level, (shown, seen) in zip(levels, looks, strict=True):
         end = stage.iterations
         record = DebugRecord(subject.key or "", subject.stage, end, end, tuple(shown), seen)

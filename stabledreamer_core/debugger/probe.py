@@ -1,12 +1,14 @@
 """The debugger after a run: a finished scene, or any checkpoint, as its prior sees it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from stabledreamer_core.debugger.files import Pictures, Seen
 from stabledreamer_core.debugger.record import facts, pictures
+from stabledreamer_core.distillation.debias import stage_prompts
 from stabledreamer_core.distillation.loss import l2_loss, l2_weight
 from stabledreamer_core.distillation.loss_space import (
     target_in_loss_space,
@@ -17,7 +19,7 @@ from stabledreamer_core.distillation.noise import mixed
 from stabledreamer_core.distillation.object_noise import object_noise
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.target import denoise
-from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
+from stabledreamer_core.distillation.view_conditions import view_conditions
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views, around
 from stabledreamer_core.scene.gaussians import Splats
@@ -38,6 +40,7 @@ def probe(
     prompt: str,
     levels: list[float],
     device: torch.device,
+    base: Path | None = None,
 ) -> Iterator[tuple[Pictures, tuple[Seen, ...]]]:
     """For each noise level: what the loop would show of `settings.views` cameras around the scene.
 
@@ -45,14 +48,12 @@ def probe(
 
     Args:
         splats: as optimised. levels: of noise, in (0, 1).
+        base: where a relative language model is looked for after the current folder.
     """
     views, render, depth, alphas = _renders(settings, stage, splats, device)
-    embeddings = prior.embed([*view_prompts(prompt, stage.view_words), ""])
-    words = [
-        view_index(azimuth, ELEVATION_DEG, stage.view_words)
-        for azimuth in views.azimuth_deg.tolist()
-    ]
-    cond, uncond = embeddings[words], embeddings[-1:]
+    embeddings = prior.embed([*stage_prompts(stage, prompt, base), ""])
+    cond, wrong = view_conditions(stage, embeddings[None, :-1], views)
+    uncond = embeddings[-1:]
     images = render.permute(0, 3, 1, 2)
     x = prior.encode(images)
     noise = torch.randn(x.shape, generator=generator("debug")).to(x)
@@ -63,7 +64,7 @@ def probe(
     negative = prior.embed([stage.negative_prompt]) if stage.target == "noise_free" else None
     for level in levels:
         timesteps = torch.full((len(x),), prior.schedule.index(level), device=x.device)
-        asked = Question(x, noise, timesteps, cond, uncond, negative)
+        asked = Question(x, noise, timesteps, cond, uncond, negative, wrong, progress=1.0)
         x0_hat = denoise(stage, prior, asked)
         weight = l2_weight(stage.weighting, prior.schedule, timesteps)
         seen = to_loss_space(stage, prior, images)

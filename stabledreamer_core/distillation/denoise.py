@@ -11,6 +11,7 @@ from stabledreamer_core.distillation.loss import (
     one_step_denoised,
     per_sample,
 )
+from stabledreamer_core.distillation.perp_neg import WrongViews
 from stabledreamer_core.priors.prior import Prior
 
 
@@ -25,6 +26,7 @@ def multi_step(
     x0_limit: str = "none",
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     guidance_rescale: float = 0.0,
+    wrong: WrongViews | None = None,
 ) -> Tensor:
     """Denoise x_t to x0 in `steps` deterministic DDIM steps (Song et al. 2021, eta = 0).
 
@@ -38,7 +40,7 @@ def multi_step(
         x0_limit: how each step's x0_hat is kept in range (`distillation.X0_LIMITS`); eps is then
             the one that fits the limited x0_hat.
         guidance_interval: noise levels that are guided (`distillation.guidance_scales`).
-        guidance_rescale: of every step (`distillation.guided_eps`).
+        guidance_rescale, wrong: of every step (`distillation.guided_eps`).
 
     Returns:
         x0 [B, C, H, W], without gradient.
@@ -48,7 +50,7 @@ def multi_step(
     for k in range(1, steps + 1):
         levels = prior.schedule.fractions[now]
         scales = guidance_scales(levels, guidance_scale, guidance_interval)
-        eps = guided_eps(prior.predict_eps, x, now, cond, uncond, scales, guidance_rescale)
+        eps = guided_eps(prior.predict_eps, x, now, cond, uncond, scales, guidance_rescale, wrong)
         alpha, sigma = prior.schedule.at(now)
         x0 = one_step_denoised(x, eps, alpha, sigma)
         if x0_limit != "none":

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stabledreamer_core.distillation.perp_neg import WrongViews, perp_neg
 from stabledreamer_core.priors.schedule import Schedule
 
 WEIGHTINGS = ("sds", "uniform", "x0")
@@ -67,6 +68,7 @@ def guided_eps(
     uncond: Tensor,
     guidance_scale: float | Tensor,
     guidance_rescale: float = 0.0,
+    wrong: WrongViews | None = None,
 ) -> Tensor:
     """Apply classifier-free guidance (Ho & Salimans 2022): uncond + s (cond - uncond).
 
@@ -76,6 +78,7 @@ def guided_eps(
             (one call, not two). To find those of a tensor, a GPU's host must wait.
         guidance_rescale: phi in [0, 1] of Lin et al. 2023 (equations 15 and 16): how far the
             standard deviation is brought back to the conditional prediction's.
+        wrong: words of other views that guidance leads away from too (perp_neg.py).
     """
     if isinstance(guidance_scale, Tensor):
         scales = guidance_scale
@@ -89,7 +92,11 @@ def guided_eps(
         torch.cat([uncond.expand_as(cond)[rows], cond]),
     )
     eps_uncond, eps_cond = both.split([len(rows), len(x_t)])
-    guided = eps_uncond + per_sample(scales[rows], x_t) * (eps_cond[rows] - eps_uncond)
+    towards = eps_cond[rows]
+    if wrong is not None:
+        now = (x_t[rows], timesteps[rows])
+        towards = perp_neg(predict_eps, *now, eps_uncond, towards, wrong.of(rows))
+    guided = eps_uncond + per_sample(scales[rows], x_t) * (towards - eps_uncond)
     if guidance_rescale > 0.0:
         axes = tuple(range(1, x_t.ndim))
         ratio = eps_cond[rows].std(axes, keepdim=True) / guided.std(axes, keepdim=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from stabledreamer_core.distillation.perp_neg import WrongViews
+
 
 @dataclass(frozen=True)
 class Question:
@@ -15,8 +17,11 @@ class Question:
     cond: Tensor  # [B, L, D] the embedding of each image's prompt
     uncond: Tensor  # [1, L, D] that of the empty prompt
     negative: Tensor | None = None  # [1, L, D] that of the negative prompt, where one is asked
+    wrong: WrongViews | None = None  # the words of other views, under Perp-Neg
+    progress: float = 0.0  # through the stage, in [0, 1]
 
     def of(self, rows: list[int]) -> "Question":
         """The same question about these of the images."""
         parts = {key: getattr(self, key)[rows] for key in ("x", "noise", "timesteps", "cond")}
-        return replace(self, **parts)
+        wrong = None if self.wrong is None else self.wrong.of(rows)
+        return replace(self, **parts, wrong=wrong)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stabledreamer_core.distillation.annealing import anneal
+from stabledreamer_core.distillation.debias import clip_score
 from stabledreamer_core.distillation.denoise import multi_step
 from stabledreamer_core.distillation.loss import (
     add_noise,
@@ -24,6 +26,7 @@ from stabledreamer_core.distillation.loss import (
     per_sample,
 )
 from stabledreamer_core.distillation.noise import noised, predict
+from stabledreamer_core.distillation.perp_neg import WRONG_VIEWS, perp_neg
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.settings.config import Stage
@@ -34,7 +37,11 @@ NOISE_FREE_BELOW = 0.2  # NFSD's: below this noise level the prior's answer to "
 @torch.no_grad()
 def denoise(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """Return the stage's target for the images x, in the prior's space, like x."""
-    return limit_x0(TARGETS[stage.target](stage, prior, asked), stage.x0_limit)
+    target = limit_x0(TARGETS[stage.target](stage, prior, asked), stage.x0_limit)
+    clip = stage.view_bias.score_clip
+    if clip is None:
+        return target
+    return clip_score(target, asked, prior.schedule, anneal("linear", asked.progress, *clip))
 
 
 def one_step(stage: Stage, prior: Prior, asked: Question) -> Tensor:
@@ -57,6 +64,7 @@ def many_steps(stage: Stage, prior: Prior, asked: Question) -> Tensor:
         *(stage.guidance_scale, stage.target_steps),
         guidance_interval=stage.guidance_interval,
         guidance_rescale=stage.guidance_rescale,
+        wrong=asked.wrong,
     )
 
 
@@ -135,7 +143,8 @@ def evaluations(stage: Stage) -> int:
 
     Exact where guidance is not confined to an interval of noise levels.
     """
-    guided = 1 if stage.guidance_scale == 1.0 else 2
+    wrong = WRONG_VIEWS if stage.view_bias.perp_neg > 0.0 else 0
+    guided = 1 if stage.guidance_scale == 1.0 else 2 + wrong
     path = 0
     if stage.noise == "inverted":
         path = stage.inversion.steps * (1 if stage.inversion.guidance_scale in (0.0, 1.0) else 2)
@@ -143,8 +152,8 @@ def evaluations(stage: Stage) -> int:
         "one_step": guided,
         "many_steps": guided * stage.target_steps,
         "interval": guided + 1,
-        "classifier": 2,
-        "noise_free": 3,
+        "classifier": 2 + wrong,
+        "noise_free": 3 + wrong,
         "shifted": guided + 1,
     }
     return path + own[stage.target]
@@ -164,12 +173,16 @@ def _guided(stage: Stage, prior: Prior, asked: Question, x_t: Tensor) -> Tensor:
     return guided_eps(
         *(prior.predict_eps, x_t, asked.timesteps, asked.cond, uncond, scales),
         stage.guidance_rescale,
+        asked.wrong,
     )
 
 
 def _both(prior: Prior, asked: Question, x_t: Tensor) -> tuple[Tensor, Tensor]:
-    """eps(x_t, "") and eps(x_t, y)."""
+    """eps(x_t, "") and eps(x_t, y), the latter away from the words of wrong views."""
     words = torch.cat([asked.uncond.expand_as(asked.cond), asked.cond])
     both = prior.predict_eps(torch.cat([x_t, x_t]), asked.timesteps.repeat(2), words)
     eps_uncond, eps_cond = both.chunk(2)
+    if asked.wrong is not None:
+        now = (x_t, asked.timesteps)
+        eps_cond = perp_neg(prior.predict_eps, *now, eps_uncond, eps_cond, asked.wrong)
     return eps_uncond, eps_cond

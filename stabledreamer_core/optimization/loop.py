@@ -26,8 +26,8 @@ from stabledreamer_core.distillation.object_noise import object_noise
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
 from stabledreamer_core.distillation.target import denoise
-from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_index
-from stabledreamer_core.memory import upload
+from stabledreamer_core.distillation.view_conditions import view_conditions
+from stabledreamer_core.distillation.view_weights import Classify, reweighted
 from stabledreamer_core.optimization.guard import (
     KEEP_EVERY,
     Guard,
@@ -40,7 +40,6 @@ from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.optimization.step_parts import step_parts
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.rasterize import rasterization
-from stabledreamer_core.scene.cameras import Views
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.seeds import derive_seed
 from stabledreamer_core.settings.config import Stage
@@ -61,6 +60,7 @@ def optimize(
     graphs: bool = False,
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
+    classify: Classify | None = None,
 ) -> tuple[list[Splats], Tensor]:
     """Optimise the Gaussians of B objects against a prior, up to step `stage.iterations`.
 
@@ -72,6 +72,7 @@ def optimize(
         graphs: run the step's arithmetic as CUDA graphs; scenes on a GPU alone.
         save: called about every `save_every_seconds`.
         observe: called after every step.
+        classify: says what views show, for a stage that weighs them (view_weights.py).
 
     Returns:
         The scenes, and the losses [steps run here, B]: each object's L2 loss, and the
@@ -109,10 +110,17 @@ def optimize(
                 means = gaussians["means"].detach().reshape(count, -1, 3)
                 on_it = object_noise(means, target.views, depth, alphas, noise, seeds, name)
                 noise = mixed(on_it, noise, stage.noise_fresh)
-            rows = torch.tensor(_prompt_rows(target.views, stage.view_words, count))
-            cond = embeddings.flatten(0, 1)[upload(rows, device)]
-            asked = Question(z, noise, target.timesteps, cond, uncond, negative)
+            cond, wrong = view_conditions(stage, embeddings, target.views)
+            progressed = step / stage.iterations
+            asked = Question(
+                *(z, noise, target.timesteps, cond, uncond, negative, wrong, progressed)
+            )
             x0_hat = denoise(stage, prior, asked)
+            if stage.view_bias.reweight != "none" and classify is not None:
+                state.looks, weights = reweighted(
+                    stage, prior, classify, x0_hat, target.views, state.looks, count
+                )
+                target.weight = target.weight * weights
             target.x0_hat = target_in_loss_space(stage, prior, images, z, x0_hat, pull)
 
         # 4. Loss of each object: supervised L2 and the regularisers (their mean).
@@ -195,12 +203,3 @@ def render(
 
 def _first_scene(state: TrainState, count: int) -> Splats:
     return state.scenes(count)[0]
-
-
-def _prompt_rows(views: Views, view_words: str, count: int) -> list[int]:
-    """For each view the row of the embeddings [B V, ...] of its object's prompt with its words."""
-    directions = zip(views.azimuth_deg.tolist(), views.elevation_deg.tolist(), strict=True)
-    words = [view_index(azimuth, elevation, view_words) for azimuth, elevation in directions]
-    each = len(words) // count
-    vocabulary = len(VOCABULARIES[view_words])
-    return [index // each * vocabulary + word for index, word in enumerate(words)]

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from gsplat.strategy.base import Strategy
 
-from stabledreamer_core.distillation.view_prompts import view_prompts
+from stabledreamer_core.distillation.debias import stage_prompts
+from stabledreamer_core.distillation.view_weights import Classify
+from stabledreamer_core.errors import UserError
 from stabledreamer_core.memory import halve_on_oom, peak_memory_bytes
 from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.optimization.observe import Observe, Progress
@@ -61,6 +63,7 @@ def run_stage(
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
     strategy: Strategy | None = None,
+    classify: Classify | None = None,
 ) -> StageResult:
     """Run a stage to its end, going on from `work_dir` if it holds unfinished work.
 
@@ -71,9 +74,12 @@ def run_stage(
         cache_dir: where text embeddings are kept between runs.
         progress, observe: see observe.py.
         strategy: density control by gsplat's interface, in place of what the settings name.
+        classify: images [N, 3, H, W] in [0, 1], on the stage's device, to the probabilities [N, 8]
+            of the arcs about azimuth 0, 45, ...; for `view_bias.reweight` (view_weights.py).
 
     Raises:
-        UserError: a prior that cannot be had, or unfinished work of other settings.
+        UserError: a prior that cannot be had, unfinished work of other settings, or no classifier
+            where the settings ask one.
     """
     (result,) = run_stages(
         *(config, name, [prompt], [seed], None if start is None else [start]),
@@ -83,6 +89,7 @@ def run_stage(
         progress=progress,
         observe=observe,
         strategy=strategy,
+        classify=classify,
     )
     return result
 
@@ -100,6 +107,7 @@ def run_stages(
     progress: Callable[[Progress], None] | None = None,
     observe: Observe | None = None,
     strategy: Strategy | None = None,
+    classify: Classify | None = None,
 ) -> list[StageResult]:
     """The same for B objects in one batch, which on a GPU costs little more than one.
 
@@ -116,6 +124,12 @@ def run_stages(
     stage = config.stage(name)
     if not len(prompts) == len(seeds) == len(seeds if starts is None else starts):
         raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds, {len(starts or [])} starts")
+
+    if stage.view_bias.reweight != "none" and classify is None:
+        raise UserError(
+            f"{name}.view_bias.reweight asks what views show: give run_stage `classify`, or set it"
+            " to none"
+        )
 
     def work(size: int) -> list[StageResult]:
         results: list[StageResult] = []
@@ -135,6 +149,7 @@ def run_stages(
                 strategy or density_strategy(stage.density, stage.iterations, seeds[rows], name),
                 pick_device(config.device),
                 pick_acceleration(config.acceleration, stage.iterations),
+                classify,
             )
             save_every = config.checkpoint.every_seconds
             results += _run_batch(batch, folder, save_every, base, cache_dir, progress, observe)
@@ -155,6 +170,7 @@ class Batch:
     strategy: Strategy
     device: torch.device
     acceleration: Acceleration
+    classify: Classify | None
 
 
 def _run_batch(
@@ -193,7 +209,7 @@ def _run_batch(
     )
     for side in {stage.resolution, stage.coarse_resolution or stage.resolution}:
         prior.check_size(side)
-    asked = [words for prompt in batch.prompts for words in view_prompts(prompt, stage.view_words)]
+    asked = [words for prompt in batch.prompts for words in stage_prompts(stage, prompt, base)]
     negative = prior.embed([stage.negative_prompt]) if stage.target == "noise_free" else None
     embeddings = prior.embed([*asked, ""])
 
@@ -216,6 +232,7 @@ def _run_batch(
         save_every_seconds=save_every_seconds,
         progress=progress,
         observe=observe,
+        classify=batch.classify,
     )
     return _results(batch, scenes, losses, spent, time.monotonic() - began)
 

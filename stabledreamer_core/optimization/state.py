@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stabledreamer_core.distillation.annealing import learning_rate
 from stabledreamer_core.distillation.sample_step import Target
+from stabledreamer_core.distillation.view_weights import DIRECTIONS
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import check_scene
 from stabledreamer_core.scene.cameras import Views
@@ -40,6 +41,7 @@ class TrainState:
     step: int = 0  # the next one
     rate: float = 1.0  # multiplies every learning rate (guard.py)
     targets: list[Target] = field(default_factory=list)  # kept for later steps, oldest first
+    looks: Tensor | None = None  # [B, 2, 8] what targets showed lately (view_weights.py)
 
     @classmethod
     def begin(
@@ -81,6 +83,8 @@ class TrainState:
             optimizer.state[state.params[key]] = {"step": adam["step"].to(device)} | moments
         for key, value in _strip(tensors, "strategy.").items():
             state.strategy_state[key] = value.to(device)
+        if "looks" in tensors:
+            state.looks = tensors["looks"].to(device)
         kept = _strip(tensors, "target.")
         for index in range(len(kept["Ks"]) if kept else 0):
             one = {key: value[index] for key, value in kept.items()}
@@ -117,6 +121,8 @@ class TrainState:
         for key, value in self.strategy_state.items():
             if isinstance(value, Tensor):
                 tensors[f"strategy.{key}"] = value
+        if self.looks is not None:
+            tensors["looks"] = self.looks
         for part in (VIEWS, TARGET) if self.targets else ():
             for key in part:
                 each = [getattr(one.views if part is VIEWS else one, key) for one in self.targets]
@@ -179,6 +185,9 @@ def _check(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         count = tensors.get(f"adam.{key}.step")
         if count is None or count.shape != () or not count.isfinite():
             raise UserError(f"checkpoint {path} is damaged: adam.{key}.step is missing")
+    looks = tensors.get("looks", torch.ones(1, 2, DIRECTIONS))
+    if looks.shape[1:] != (2, DIRECTIONS) or not bool(looks.isfinite().all()):
+        raise UserError(f"checkpoint {path} is damaged: what its targets showed is not finite")
     kept = _strip(tensors, "target.").keys()
     if kept and kept != {*VIEWS, *TARGET}:
         raise UserError(f"checkpoint {path} is damaged: of its targets there is only a part")

@@ -162,6 +162,39 @@ class Inversion(Section):
     """Its own s; SDI's is the negative of the target's, 0 is the empty prompt alone."""
 
 
+class ViewBias(Section):
+    """Cures for the second face, of priors that know things from the front (docs/faces.md)."""
+
+    interpolate: bool = False
+    """Mix the embeddings of the two nearest view words by azimuth; false: the nearest alone."""
+    perp_neg: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Perp-Neg's strength, away from the wrong views' words; 0 is off, 1 its published weights."""
+    score_clip: Pair | None = None
+    """Bound of each number of eps_hat - eps (Debiased-SDS), such as [0.5, 2.0]; null is off."""
+    debias_words: tuple[str, ...] = ()
+    """Words, such as face, that prompts lose in all views but the front ones, or as the language
+    model says."""
+    language_model: str | None = None
+    """A local folder with a masked language model, which chooses the words that a view's prompt
+    loses: of debias_words, or of all if there are none."""
+    reweight: Literal["none", "uniform", "camera"] = "none"
+    """Weigh views so that what the targets show is uniform over directions, or as the cameras'."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "ViewBias":
+        if self.score_clip is not None and min(self.score_clip) <= 0.0:
+            raise ValueError("score_clip must be null, or [start, end], both above 0")
+        if any(word != word.strip() or len(word.split()) != 1 for word in self.debias_words):
+            raise ValueError("debias_words must be single words, such as [face, eyes]")
+        return self
+
+    @property
+    def words(self) -> list[str]:
+        """Return the names of the cures that are on and need view words."""
+        names = ("interpolate", "perp_neg", "debias_words", "language_model")
+        return [name for name in names if getattr(self, name)]
+
+
 class Stage(Section):
     """One stage of optimisation against one prior."""
 
@@ -219,6 +252,7 @@ class Stage(Section):
     """shifted only: how much later a timestep is told, as a share of it."""
     negative_prompt: str = NEGATIVE_PROMPT
     """noise_free only: what its noise is told by."""
+    view_bias: ViewBias = ViewBias()
     target_reuse: int = Field(default=3, ge=1)
     """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
     targets_kept: int = Field(default=1, ge=1, le=1000)
@@ -241,6 +275,13 @@ class Stage(Section):
             raise ValueError("guidance_interval must be [low, high] within [0, 1]")
         if self.coarse_resolution and not 8 <= self.coarse_resolution <= self.resolution:
             raise ValueError("coarse_resolution must be 0, or from 8 to resolution")
+        if self.view_words == "none" and self.view_bias.words:
+            raise ValueError(
+                f"view_bias.{self.view_bias.words[0]} needs view words: set view_words to four or"
+                " eight"
+            )
+        if self.view_bias.perp_neg > 0.0 and self.guidance_scale == 1.0:
+            raise ValueError("view_bias.perp_neg is part of guidance: set guidance_scale above 1")
         return self
 
     def render_resolution(self, progress: float) -> int:

@@ -17,13 +17,14 @@ from stabledreamer_core.settings.config import (
     LearningRates,
     Regularizers,
     Stage,
+    ViewBias,
     compose,
     load_config,
 )
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.params_file import params_yaml
 
-SECTIONS = (Annealing, Cameras, Inversion, LearningRates, Density, Regularizers)
+SECTIONS = (Annealing, Cameras, Inversion, LearningRates, Density, Regularizers, ViewBias)
 
 
 def test_the_committed_file_is_made_from_the_settings() -> None:
@@ -36,7 +37,16 @@ def test_yaml_readers_find_the_defaults_in_it() -> None:
 
 def test_no_line_is_too_long_and_every_setting_is_explained() -> None:
     assert max(map(len, params_yaml().splitlines())) <= 100
-    for section in (Stage, LearningRates, Density, Regularizers, Mesh, Evaluate, Turntable):
+    for section in (
+        Stage,
+        ViewBias,
+        LearningRates,
+        Density,
+        Regularizers,
+        Mesh,
+        Evaluate,
+        Turntable,
+    ):
         for name, field in section.model_fields.items():
             assert field.description or field.annotation in SECTIONS, (section, name)
 
