@@ -64,7 +64,7 @@ def neighbours(azimuth_deg: float, elevation_deg: float, vocabulary: str) -> tup
     Overhead stays a switch: it is no direction between others.
     """
     arc = 45.0 if vocabulary == "eight" else 90.0
-    step, share = divmod(azimuth_deg % 360.0, arc)
+    step, share = divmod(azimuth_deg, arc)
     if elevation_deg >= OVERHEAD_DEG:
         share = 0.0
     near, far = (view_index(arc * (step + more), elevation_deg, vocabulary) for more in (0.0, 1.0))

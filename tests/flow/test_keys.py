@@ -75,6 +75,12 @@ def test_a_setting_changes_the_steps_that_read_it_alone(override, steps):
     assert changed(overrides=[override]) == steps
 
 
+def test_a_stage_depends_on_the_models_that_cure_its_bias():
+    weighed = "stage1.view_bias.reweight=uniform"
+    before, after = all_keys(weighed), all_keys(weighed, "evaluate.judge=elsewhere")
+    assert {step for step in ALL if before[step] != after[step]} == {"stage1", "evaluate"}
+
+
 def test_prompt_and_seed_change_every_step():
     assert changed(prompt="a red cat") == ALL
     assert changed(seed=1) == ALL
