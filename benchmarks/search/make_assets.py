@@ -36,7 +36,6 @@ from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.settings.config import STAGES
 from tasks.keys import MESH, STAGE1, STAGE2, step_key
-from toybox.judge_views import stage_classifier
 
 MADE_BY = ("stage1", "stage2")  # the steps that an asset depends on
 Score = Callable[..., dict[str, Any]]  # of splats, prompt, settings and device
@@ -55,7 +54,7 @@ def argument_parser(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--stage1", type=Path, help="start stage 2 from a kept recipe's folder")
     parser.add_argument("--minutes", type=float, default=1e9, help="take no new job after this")
     parser.add_argument("--only", nargs="*", help="names of recipes")
-    parser.set_defaults(keep=True)
+    parser.set_defaults(keep=True, classifier=None)  # (config, stage) -> what says what views show
     return parser
 
 
@@ -206,7 +205,9 @@ def _dream(jobs: list[Result], arguments: argparse.Namespace, score: Score | Non
         number = name[-1]
         if config.stage(name).iterations == 0:
             break
-        places = {"base": ROOT, "cache_dir": EMBEDDINGS, "classify": stage_classifier(config, name)}
+        places: dict[str, Any] = {"base": ROOT, "cache_dir": EMBEDDINGS}
+        if arguments.classifier is not None:
+            places["classify"] = arguments.classifier(config, name)
         finished = run_stages(config, name, prompts, seeds, scenes, **places)
         scenes = [stage.splats for stage in finished]
         for result, stage in zip(results, finished, strict=True):
