@@ -132,7 +132,7 @@ def config_hash(config: Config) -> str:
 def _models_hash(step: str, config: Config) -> str:
     if step in ("stage1", "stage2"):
         stage: Stage = getattr(config, step)
-        return " ".join([_prior_hash(stage.prior, stage.revision), *_helpers(config, stage)])
+        return " ".join([_prior_hash(stage.prior, stage.revision), *_other_models(config, stage)])
     if step == "evaluate":
         return _evaluators_hash(config.evaluate)
     if step == "mesh":
@@ -140,7 +140,7 @@ def _models_hash(step: str, config: Config) -> str:
     return ""
 
 
-def _helpers(config: Config, stage: Stage) -> list[str]:
+def _other_models(config: Config, stage: Stage) -> list[str]:
     """The hashes of the models that a stage asks beside its prior."""
     bias = stage.view_bias
     models = [] if bias.language_model is None else [_folder_hash(bias.language_model)]
