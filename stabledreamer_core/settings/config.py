@@ -310,13 +310,13 @@ class Debug(Section):
 
 LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are low and fall
     prior="priors/toybox-sd",
-    iterations=400,
+    iterations=480,
     resolution=256,
     guidance_scale=4.0,
     x0_limit="none",
     target_space="decoded",
-    target_reuse=4,
-    targets_kept=30,
+    target_reuse=8,
+    targets_kept=40,
     annealing=Annealing(schedule="sqrt", t_max=(0.6, 0.03), t_min=(0.02, 0.02)),
     learning_rates=LearningRates(
         means=(1.5e-3, 1.0e-4),

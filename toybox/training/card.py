@@ -28,8 +28,9 @@ WHAT = {
     ),
     "toybox-sd": (
         "A 256x256 latent text-to-image diffusion model that "
-        "`diffusers.StableDiffusionPipeline.from_pretrained` loads: an `AutoencoderKL` (8x, 16 channels), a "
-        "U-Net of Stable Diffusion's block types, and a CLIP text encoder trained along with it."
+        "`diffusers.StableDiffusionPipeline.from_pretrained` loads: an `AutoencoderKL` (8x, 16 "
+        "channels), a U-Net of Stable Diffusion's block types, and a CLIP text encoder trained "
+        "along with it."
     ),
     "toybox-judge": (
         "A convolutional network that says of one image which category, colour, accessory, "
