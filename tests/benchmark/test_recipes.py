@@ -16,7 +16,8 @@ from stabledreamer_core.settings.config import Config, Stage
 PEERS = sorted((ROOT / "params/recipes").glob("*.yaml"))
 SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())
-OTHER_BUDGETS = {"stage1-alone": 0.5, "one-use-900": 2.0}  # of the default's calls, on purpose
+PEER_CALLS = 1200  # those of the default when the peers' recipes were made (docs/benchmark.md)
+PEER_GAUSSIANS = 16000
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +38,16 @@ def all_calls(config: Config) -> int:
 @pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
 def test_peers(path: Path):
     config = load_config(path)
-    assert all_calls(config) == all_calls(load_config())
+    assert all_calls(config) == PEER_CALLS
     for stage in (config.stage1, config.stage2):
         if stage.iterations:
-            assert stage.resolution == (64 if stage.prior.endswith("-if") else 128)
+            assert stage.resolution == (64 if stage.prior.endswith("-if") else 256)
             assert (stage.x0_limit, stage.target_reuse, stage.target) == ("none", 1, "one_step")
     final = config.gaussians.count
     if config.stage2.iterations:
         final = config.stage2.density.start_count
         assert config.stage1.prior == config.stage2.prior
-    assert final == load_config().stage2.density.start_count
+    assert final == PEER_GAUSSIANS
 
 
 @pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
@@ -68,8 +69,14 @@ def test_all_peers_are_in_the_benchmark():
 
 @pytest.mark.parametrize("variant", GPU["recipes"])
 def test_gpu_variants(variant: str):
-    share = OTHER_BUDGETS.get(variant, 1.0)
-    assert all_calls(recipe_config(GPU["recipes"][variant])) == share * all_calls(load_config())
+    default = load_config()
+    other = {  # on purpose
+        "stage1-alone": calls(default.stage1),
+        "one-use-900": 3 * calls(default.stage1) + calls(default.stage2),
+        **dict.fromkeys(GPU["peers"], PEER_CALLS),
+    }
+    asked = all_calls(recipe_config(GPU["recipes"][variant]))
+    assert asked == other.get(variant, all_calls(default))
 
 
 def test_gpu_variants_differ():
