@@ -28,6 +28,8 @@ def params(tiny_if, tiny_sd, tmp_path_factory) -> Path:
             **stage,
             "prior": str(tiny_sd),
             "iterations": 4,
+            "target_reuse": 3,
+            "targets_kept": 2,
             "resolution": 32,
             "density": {"start_count": 150},
         },

@@ -69,7 +69,7 @@ def test_recording_a_run_leaves_its_bits_and_its_keys_alone(asset, recorded, par
     for name in set(plain["files"]) - pages:
         assert plain["files"][name] == watched["files"][name], name
     assert plain["steps"] == watched["steps"]
-    assert (recorded / "debug/stage1/step-000003.png").is_file()  # target_reuse is 3
+    assert (recorded / "debug/stage1/step-000003.png").is_file()  # target_reuse is 3 in both
     assert (recorded / "debug/stage2/step-000003.png").is_file()
     assert "during the run" in (recorded / "report.html").read_text()
     assert not (asset / "debug").exists()
