@@ -310,7 +310,7 @@ class Debug(Section):
 
 LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are low and fall
     prior="priors/toybox-sd",
-    iterations=480,
+    iterations=448,
     resolution=256,
     guidance_scale=4.0,
     x0_limit="none",
@@ -325,7 +325,7 @@ LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are l
         opacities=(3.0e-2, 2.0e-3),
         colors=(3.0e-2, 2.0e-3),
     ),
-    density=Density(start_count=32000, max_count=80000),
+    density=Density(start_count=28000, max_count=80000),
     regularizers=Regularizers(scale_limit=0.1),
 )
 StageName = Literal["stage1", "stage2"]
