@@ -204,7 +204,9 @@ def test_features_are_drawn_like_colors_each_camera_its_own(tools, backend):
         one = {"viewmats": scene.viewmats[[camera]], "Ks": scene.Ks[[camera]], "backend": backend}
         for channels in ([0, 1, 2], [3, 4, 5], [5, 6, 7]):
             expected, alpha, _ = call(scene, colors=features[camera, :, channels], **one)
-            assert torch.equal(renders[camera][..., channels], expected[0])
+            # The reference multiplies matrices, whose last bits depend on their widths.
+            atol = 1e-6 if backend == "reference" else 0.0
+            assert torch.allclose(renders[camera][..., channels], expected[0], rtol=0.0, atol=atol)
             assert torch.equal(alphas[camera], alpha[0])
 
 
