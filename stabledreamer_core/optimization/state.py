@@ -123,10 +123,10 @@ class TrainState:
                 tensors[f"strategy.{key}"] = value
         if self.looks is not None:
             tensors["looks"] = self.looks
-        for part in (VIEWS, TARGET) if self.targets else ():
-            for key in part:
-                each = [getattr(one.views if part is VIEWS else one, key) for one in self.targets]
-                tensors[f"target.{key}"] = torch.stack(each)
+        if self.targets:
+            kept = {key: [getattr(one.views, key) for one in self.targets] for key in VIEWS}
+            kept |= {key: [getattr(one, key) for one in self.targets] for key in TARGET}
+            tensors |= {f"target.{key}": torch.stack(each) for key, each in kept.items()}
         save_tensors(path, tensors, metadata | {"step": f"{self.step}", "rate": f"{self.rate!r}"})
 
     def set_learning_rates(self, stage: Stage) -> None:
