@@ -2,6 +2,7 @@
 
 python -m benchmarks.claims.biased_priors                      # prints all of them
 python -m benchmarks.claims.biased_priors photographs | sh     # trains one
+biased_weights.py makes the strong one without training.
 """
 
 import argparse
@@ -29,9 +30,9 @@ def commands(settings: dict[str, Any], names: list[str]) -> list[str]:
             [
                 *("python", "-m", "toybox.training", "pixel"),
                 *(word for one in settings["priors"][name] for word in ("--set", one)),
+                *("--set", f"pixel.optim.steps={settings['steps']}"),
                 *("--warm-start", "priors", "--out", f"priors-{name}"),
                 *("--work", f".cache/training-{name}"),
-                *("--minutes", str(settings["minutes"]), "--later-minutes", "0"),
             ]
         )
         for name in names

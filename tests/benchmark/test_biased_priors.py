@@ -31,7 +31,7 @@ def test_the_page_and_the_commands_say_the_settings() -> None:
         settings["priors"], commands(settings, list(settings["priors"])), strict=True
     ):
         options = _parser().parse_args(shlex.split(line)[3:])
-        assert options.set == settings["priors"][name]
+        assert options.set == [*settings["priors"][name], f"pixel.optim.steps={settings['steps']}"]
         assert options.out == Path(f"priors-{name}")
         one = load_training(SETTINGS, options.set)
         shares = one.front_share, 1.0 - one.captions.plain, one.captions.wrong
