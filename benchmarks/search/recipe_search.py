@@ -13,14 +13,14 @@ import torch
 
 from benchmarks.search.make_assets import MADE_BY, argument_parser, make
 from benchmarks.search.results import Result
-from benchmarks.search.scores import doubt, haze
+from benchmarks.search.scores import doubt, haze, outline
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.settings.config import Config
 from toybox.metrics.evaluate import evaluate
 
 METRICS = (
     *("category", "colour", "accessory", "view", "view_exact", "multi_face", "r_precision"),
-    *("colour_error", "detail", "doubt", "haze"),
+    *("colour_error", "detail", "overlap", "size", "doubt", "haze"),
 )
 
 
@@ -35,6 +35,7 @@ def score(splats: Splats, prompt: str, config: Config, device: torch.device) -> 
     scores = evaluate(splats, prompt, config.evaluate, device)
     scores["doubt"] = doubt(splats, prompt, config, device)
     scores["haze"] = haze(splats, config, device)
+    scores |= outline(splats, prompt, config, device)
     return scores
 
 

@@ -24,12 +24,15 @@ def kept(targets: list[Target], stage: Stage, step: int, name: str) -> Target | 
     return targets[int(lot)]
 
 
-def keep(targets: list[Target], target: Target, stage: Stage) -> list[Target]:
-    """The targets after a step towards `target`: the newest `targets_kept`, oldest first.
+def keep(targets: list[Target], target: Target, stage: Stage, step: int) -> list[Target]:
+    """The targets after `step`, which went towards `target`: the newest, oldest first.
 
-    Those of another resolution are dropped (`coarse_resolution`).
+    At most `targets_kept`, and at most half of those made so far: the first ones, of a scene that
+    had still to change, would hold it back. Those of another resolution are dropped
+    (`coarse_resolution`).
     """
     if any(target is one for one in targets):
         return targets
+    made = step // stage.target_reuse + 1
     alike = [one for one in targets if one.views.resolution == target.views.resolution]
-    return [*alike, target][-stage.targets_kept :]
+    return [*alike, target][-min(stage.targets_kept, (made + 1) // 2) :]

@@ -151,7 +151,7 @@ def optimize(
 
         # 8. Tell, and keep what is needed to go on.
         state.step += 1
-        state.targets = keep(state.targets, target, stage)
+        state.targets = keep(state.targets, target, stage, step)
         if observe:
             pictures, each = images.detach().permute(0, 2, 3, 1), per_view / x[0].numel()
             scene = partial(_first_scene, state, count)

@@ -256,7 +256,8 @@ class Stage(Section):
     target_reuse: int = Field(default=3, ge=1)
     """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
     targets_kept: int = Field(default=1, ge=1, le=1000)
-    """Newest targets to keep; a step without a new one takes one of them by lot."""
+    """Newest targets to keep, of those made so far at most half; a step without a new one takes one
+    of them by lot."""
     annealing: Annealing = Annealing()
     cameras: Cameras = Cameras()
     anisotropic: bool = True
@@ -312,11 +313,11 @@ LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are l
     prior="priors/toybox-sd",
     iterations=448,
     resolution=256,
-    guidance_scale=4.0,
+    guidance_scale=2.0,
     x0_limit="none",
     target_space="decoded",
-    target_reuse=8,
-    targets_kept=40,
+    target_reuse=4,
+    targets_kept=80,
     annealing=Annealing(schedule="sqrt", t_max=(0.6, 0.03), t_min=(0.02, 0.02)),
     learning_rates=LearningRates(
         means=(1.5e-3, 1.0e-4),
@@ -326,7 +327,7 @@ LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are l
         colors=(3.0e-2, 2.0e-3),
     ),
     density=Density(start_count=28000, max_count=80000),
-    regularizers=Regularizers(scale_limit=0.1),
+    regularizers=Regularizers(opacity=0.0, scale_limit=0.1),
 )
 StageName = Literal["stage1", "stage2"]
 STAGES: tuple[StageName, ...] = ("stage1", "stage2")
