@@ -318,7 +318,7 @@ LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are l
     target_space="decoded",
     target_reuse=4,
     targets_kept=80,
-    annealing=Annealing(schedule="sqrt", t_max=(0.6, 0.03), t_min=(0.02, 0.02)),
+    annealing=Annealing(schedule="linear", t_max=(0.6, 0.03), t_min=(0.02, 0.02)),
     learning_rates=LearningRates(
         means=(1.5e-3, 1.0e-4),
         scales=(1.2e-2, 8.0e-4),
