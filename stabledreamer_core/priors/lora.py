@@ -31,12 +31,13 @@ class Lora:
             from diffusers.models.attention import AttentionModuleMixin
             from diffusers.models.attention_processor import Attention
 
+        kinds: Any = (Attention, AttentionModuleMixin)
         shared = [*network.parameters(), *network.buffers()]
         twin = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
         linear = {
             f"{name}.{inner}"
             for name, attention in twin.named_modules()
-            if isinstance(attention, Attention | AttentionModuleMixin)
+            if isinstance(attention, kinds)
             for inner, part in attention.named_modules()
             if isinstance(part, torch.nn.Linear)
         }
