@@ -59,6 +59,12 @@ def test_it_begins_as_the_frozen_network_which_never_changes(pair: tuple[Any, Pa
     assert digest(network) == bits
     assert all(part.grad is None for part in network.parameters())
 
+    for part in network.parameters():  # they share their tensors
+        part *= 1.1
+    again = prior.predict_eps(*question)
+    assert not torch.equal(again, before)
+    assert torch.equal(prior.lora_eps(weights_of(prior), RANK, *question), again)
+
 
 def test_it_reaches_every_linear_map_of_the_attention_and_is_differentiated_right(
     pair: tuple[Any, Path],
