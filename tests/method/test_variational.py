@@ -288,12 +288,31 @@ def test_objects_of_a_batch_come_out_as_they_do_alone(tiny_if: Path) -> None:
             torch.testing.assert_close(together[index][key], alone[key], rtol=1e-3, atol=1e-4)
 
 
-def test_the_loop_trains_on_its_own_renders(tiny_if: Path) -> None:
+def test_the_loop_trains_on_its_own_renders(tiny_if: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The LoRA of a run knows that run's renders better than the prior does."""
     prior = load_prior(str(tiny_if))
     last: list[Question] = []
+    trained: list[tuple[Tensor, Tensor]] = []
+    lora_eps = prior.lora_eps
+
+    def watched(weights: Tensor, rank: int, x_t: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            trained.append((x_t, timesteps))
+        return lora_eps(weights, rank, x_t, timesteps, cond)
+
+    monkeypatch.setattr(prior, "lora_eps", watched)
     how = loop_stage(iterations=60, target_reuse=1)
     _, end = run(prior, how, [3], observe=lambda now: last.append(now.asked))
+    monkeypatch.undo()
+
+    noises = []  # one of each step
+    for asked, (x_t, timesteps) in zip(last, trained[::2], strict=True):
+        alpha, sigma = (one.reshape(-1, 1, 1, 1) for one in prior.schedule.at(timesteps))
+        noises.append(((x_t - alpha * asked.x) / sigma)[timesteps > 50].flatten(1))
+    flat = torch.cat(noises)
+    alike = flat @ flat.T / flat.shape[1] - torch.eye(len(flat))
+    assert len(flat) > 100 and float(alike.abs().max()) < 0.3
+
     assert end.loras is not None
     new = prior.begin_lora(4, generator(3))
     own, frozen = (loss_of(prior, lora, 4, last[-1]) for lora in (end.loras.weights[0], new))

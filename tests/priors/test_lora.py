@@ -1,6 +1,8 @@
 """A LoRA beside a frozen network: the network that it says it is, and nothing else changed."""
 
+import gc
 import hashlib
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,10 @@ def test_seeds_draw_it_and_nothing_else_does(tiny_if: Path) -> None:
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert torch.equal(first == 0.0, other == 0.0)  # B
+    weights = weakref.ref(next(prior._network("unet").parameters()))
     prior.release()
+    gc.collect()
+    assert weights() is None, "the network's memory is not free"
     assert torch.equal(prior.begin_lora(RANK, torch.Generator().manual_seed(1)), first)
 
 
