@@ -139,7 +139,9 @@ TARGETS: dict[str, Target] = {
 
 
 def evaluations(stage: Stage) -> int:
-    """How many samples pass the prior's network for a target of one view (noise included).
+    """How many samples pass the prior's network for a target of one view, all in all.
+
+    With the noise's, and with reward.py's: its candidates and what judges them.
 
     Exact where guidance is not confined to an interval of noise levels.
     """
@@ -156,7 +158,9 @@ def evaluations(stage: Stage) -> int:
         "noise_free": 3 + wrong,
         "shifted": guided + 1,
     }
-    return path + own[stage.target]
+    candidates = stage.reward.samples
+    judged = 0 if candidates == 1 else 2 * len(stage.reward.noise_levels)
+    return candidates * (path + own[stage.target] + judged)
 
 
 def _target(prior: Prior, asked: Question, difference: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from stabledreamer_core.settings.config import (
     Inversion,
     LearningRates,
     Regularizers,
+    Reward,
     Stage,
     ViewBias,
     compose,
@@ -24,7 +25,16 @@ from stabledreamer_core.settings.config import (
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.params_file import params_yaml
 
-SECTIONS = (Annealing, Cameras, Inversion, LearningRates, Density, Regularizers, ViewBias)
+SECTIONS = (
+    Annealing,
+    Cameras,
+    Inversion,
+    LearningRates,
+    Density,
+    Regularizers,
+    Reward,
+    ViewBias,
+)
 
 
 def test_the_committed_file_is_made_from_the_settings() -> None:
@@ -39,6 +49,7 @@ def test_no_line_is_too_long_and_every_setting_is_explained() -> None:
     assert max(map(len, params_yaml().splitlines())) <= 100
     for section in (
         Stage,
+        Reward,
         ViewBias,
         LearningRates,
         Density,
