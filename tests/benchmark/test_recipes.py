@@ -18,6 +18,12 @@ SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())
 PEER_CALLS = 1200  # those of the default when the peers' recipes were made (docs/benchmark.md)
 PEER_GAUSSIANS = 16000
+SDS = ("random", "one_step")
+PEER_METHODS = {
+    "cfd": ("object", "one_step"),
+    "luciddreamer": ("inverted", "interval"),
+    "sdi": ("inverted", "one_step"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +48,8 @@ def test_peers(path: Path):
     for stage in (config.stage1, config.stage2):
         if stage.iterations:
             assert stage.resolution == (64 if stage.prior.endswith("-if") else 256)
-            assert (stage.x0_limit, stage.target_reuse, stage.target) == ("none", 1, "one_step")
+            assert (stage.x0_limit, stage.target_reuse) == ("none", 1)
+            assert (stage.noise, stage.target) == PEER_METHODS.get(path.stem, SDS)
     final = config.gaussians.count
     if config.stage2.iterations:
         final = config.stage2.density.start_count
@@ -54,8 +61,8 @@ def test_peers(path: Path):
 def test_noise_levels_go_on_in_stage_2_where_stage_1_ended(path: Path):
     config = load_config(path)
     first, second = config.stage1.annealing, config.stage2.annealing
-    if config.stage2.iterations and first.schedule == "linear":
-        assert second.t_max[0] == first.t_max[1]
+    if config.stage2.iterations and first.schedule in ("linear", "sqrt"):
+        assert (second.t_min[0], second.t_max[0]) == (first.t_min[1], first.t_max[1])
     if config.stage2.iterations:
         rates = config.stage1.learning_rates, config.stage2.learning_rates
         assert rates[0].means[1] == rates[1].means[0]
@@ -64,7 +71,7 @@ def test_noise_levels_go_on_in_stage_2_where_stage_1_ended(path: Path):
 def test_all_peers_are_in_the_benchmark():
     named = {variant[0] for variant in GPU["peers"].values()}
     assert named == {f"params/recipes/{path.name}" for path in PEERS}
-    assert len(PEERS) == 6
+    assert len(PEERS) == 8
 
 
 @pytest.mark.parametrize("variant", GPU["recipes"])
