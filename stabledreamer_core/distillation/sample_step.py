@@ -53,10 +53,11 @@ def draw_target(stage: Stage, schedule: Schedule, step: int, seeds: list[int], n
     return Target(views.to(device), upload(torch.cat(backgrounds), device), timesteps, weight)
 
 
-def draw_noise(like: Tensor, step: int, seeds: list[int], name: str, number: int = 0) -> Tensor:
-    """Draw standard normal noise of the shape of `like` [B C, ...], the step's first or later."""
+def draw_noise(
+    like: Tensor, step: int, seeds: list[int], name: str, purpose: str = "noise"
+) -> Tensor:
+    """Draw standard normal noise of the shape of `like` [B C, ...]; another for each purpose."""
     shape, device = (len(like) // len(seeds), *like.shape[1:]), like.device
-    purpose = f"noise {number}" if number else "noise"
     randoms = [generator(seed, name, step, purpose, device=device) for seed in seeds]
     drawn = [torch.randn(shape, generator=random, device=device) for random in randoms]
     return torch.cat(drawn).to(like)

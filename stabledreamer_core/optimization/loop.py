@@ -213,7 +213,7 @@ def _noise(
     Args:
         surface: the means [B N, 3], and views, depth and alphas of object_noise.py.
     """
-    fresh = draw_noise(like, step, seeds, name, number)
+    fresh = draw_noise(like, step, seeds, name, f"noise {number}" if number else "noise")
     judging = number == stage.reward.samples  # at every step anew, never the scene's
     if stage.noise != "object" or judging:
         return fresh

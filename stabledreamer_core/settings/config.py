@@ -162,21 +162,6 @@ class Inversion(Section):
     """Its own s; SDI's is the negative of the target's, 0 is the empty prompt alone."""
 
 
-class Reward(Section):
-    """Several targets a view, weighted by a reward (RewardSDS, docs/targets.md)."""
-
-    samples: int = Field(default=1, ge=1, le=64)
-    """Noises for each view, each with a target of its own; 1 is off."""
-    sharpness: float = Field(default=1.0, ge=0.0, le=1000.0)
-    """Weights are softmax(sharpness * reward, standardised); 0 is the plain mean."""
-    by: Literal["prior"] = "prior"
-    """prior: how much better it knows the target with the prompt than without."""
-    noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
-        default=(0.5,), min_length=1
-    )
-    """Where the prior is asked, as fractions of its schedule; each costs two samples a target."""
-
-
 class ViewBias(Section):
     """Cures for the second face, of priors that know things from the front (docs/faces.md)."""
 
@@ -208,6 +193,21 @@ class ViewBias(Section):
         """Return the names of the cures that are on and need view words."""
         names = ("interpolate", "perp_neg", "debias_words", "language_model")
         return [name for name in names if getattr(self, name)]
+
+
+class Reward(Section):
+    """Several targets a view, weighted by a reward (RewardSDS, docs/targets.md)."""
+
+    samples: int = Field(default=1, ge=1, le=64)
+    """Noises for each view, each with a target of its own; 1 is off."""
+    sharpness: float = Field(default=1.0, ge=0.0, le=1000.0)
+    """Weights are softmax(sharpness * reward, standardised); 0 is the plain mean."""
+    by: Literal["prior"] = "prior"
+    """prior: how much better it knows the target with the prompt than without."""
+    noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        default=(0.5,), min_length=1
+    )
+    """Where the prior is asked, as fractions of its schedule; each costs two samples a target."""
 
 
 class Stage(Section):
@@ -267,12 +267,12 @@ class Stage(Section):
     """shifted only: how much later a timestep is told, as a share of it."""
     negative_prompt: str = NEGATIVE_PROMPT
     """noise_free only: what its noise is told by."""
-    reward: Reward = Reward()
     view_bias: ViewBias = ViewBias()
     target_reuse: int = Field(default=3, ge=1)
     """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
     targets_kept: int = Field(default=1, ge=1, le=1000)
     """Newest targets to keep; a step without a new one takes one of them by lot."""
+    reward: Reward = Reward()
     annealing: Annealing = Annealing()
     cameras: Cameras = Cameras()
     anisotropic: bool = True
@@ -291,6 +291,11 @@ class Stage(Section):
             raise ValueError("guidance_interval must be [low, high] within [0, 1]")
         if self.coarse_resolution and not 8 <= self.coarse_resolution <= self.resolution:
             raise ValueError("coarse_resolution must be 0, or from 8 to resolution")
+        if self.reward.samples > 1 and self.noise == "inverted" and self.noise_fresh == 0.0:
+            raise ValueError(
+                "reward.samples above 1 needs noises that differ, which inverted ones do not: set"
+                " noise_fresh above 0"
+            )
         if self.view_words == "none" and self.view_bias.words:
             raise ValueError(
                 f"view_bias.{self.view_bias.words[0]} needs view words: set view_words to four or"
@@ -298,11 +303,6 @@ class Stage(Section):
             )
         if self.view_bias.perp_neg > 0.0 and self.guidance_scale == 1.0:
             raise ValueError("view_bias.perp_neg is part of guidance: set guidance_scale above 1")
-        if self.reward.samples > 1 and self.noise == "inverted" and self.noise_fresh == 0.0:
-            raise ValueError(
-                "reward.samples above 1 needs noises that differ, which inverted ones do not: set"
-                " noise_fresh above 0"
-            )
         return self
 
     def render_resolution(self, progress: float) -> int:

@@ -35,6 +35,7 @@ from tests.method.test_optimize import CPU, begin, small_stage
 from tests.method.test_targets import MEANS, SCHEDULES, TIMESTEPS, Known, S, eps_of, question, stage
 
 LEVELS = (0.3, 0.7)
+PURPOSES: tuple[tuple[str, ...], ...] = ((), ("noise 1",), ("noise 2",))
 
 
 def asking(samples: int, sharpness: float = 1.0, **settings: Any) -> Stage:
@@ -155,9 +156,9 @@ def test_the_first_noise_is_the_one_of_before_and_others_are_independent_of_it()
         torch.randn(2, 4, 60, 60, generator=generator(seed, "stage2", 5, "noise"))
         for seed in (7, 8)
     ]
-    drawn = [draw_noise(like, 5, [7, 8], "stage2", number) for number in range(3)]
+    drawn = [draw_noise(like, 5, [7, 8], "stage2", *purpose) for purpose in PURPOSES]
     assert torch.equal(drawn[0], torch.cat(first))
-    assert torch.equal(drawn[2][2:], draw_noise(like[:2], 5, [8], "stage2", 2))  # alone
+    assert torch.equal(drawn[2][2:], draw_noise(like[:2], 5, [8], "stage2", "noise 2"))  # alone
     flat = torch.stack([one[start : start + 2].flatten() for one in drawn for start in (0, 2)])
     off = torch.corrcoef(flat) - torch.eye(6)
     assert float(off.abs().max()) < 4 / flat.shape[1] ** 0.5
@@ -227,7 +228,7 @@ def test_each_candidate_has_its_noise_and_the_judges_is_new_at_every_step(noise:
         assert (
             float((own[0] - own[1]).abs().min()) > 1e-6
         )  # nowhere the same, on the object neither
-        fresh = draw_noise(step.asked.x, step.step, [6], "stage1", 2)
+        fresh = draw_noise(step.asked.x, step.step, [6], "stage1", "noise 2")
         torch.testing.assert_close(judges[0], fresh, rtol=1e-3, atol=1e-3)
         found += [*own, judges[0]]
     alike = torch.corrcoef(torch.stack([one.flatten() for one in found])) - torch.eye(6)
