@@ -205,7 +205,7 @@ class Reward(Section):
     by: Literal["prior"] = "prior"
     """prior: how much better it knows the target with the prompt than without."""
     noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
-        default=(0.5,), min_length=1
+        default=(0.3,), min_length=1
     )
     """Where the prior is asked, as fractions of its schedule; each costs two samples a target."""
 
