@@ -28,6 +28,7 @@ from stabledreamer_core.distillation.loss import (
 from stabledreamer_core.distillation.noise import noised, predict
 from stabledreamer_core.distillation.perp_neg import WRONG_VIEWS, perp_neg
 from stabledreamer_core.distillation.question import Question
+from stabledreamer_core.distillation.variational import own_eps
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.settings.config import Stage
 
@@ -127,6 +128,18 @@ def shifted(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     return _target(prior, asked, eps_hat - prior.predict_eps(x_t, later, asked.cond))
 
 
+def variational(stage: Stage, prior: Prior, asked: Question) -> Tensor:
+    """x - sigma / alpha (eps_hat(x_t) - eps_lora(x_t, y)): VSD, ProlificDreamer (arXiv 2305.16213).
+
+    Variational score distillation: in place of SDS's noise, what a network predicts that learns
+    the renders' own distribution beside (variational.py).
+    """
+    x_t = noised(stage, prior, asked, asked.timesteps)
+    return _target(
+        prior, asked, _guided(stage, prior, asked, x_t) - own_eps(stage, prior, asked, x_t)
+    )
+
+
 Target = Callable[[Stage, Prior, Question], Tensor]
 TARGETS: dict[str, Target] = {
     "one_step": one_step,
@@ -135,6 +148,7 @@ TARGETS: dict[str, Target] = {
     "classifier": classifier,
     "noise_free": noise_free,
     "shifted": shifted,
+    "variational": variational,
 }
 
 
@@ -143,7 +157,8 @@ def evaluations(stage: Stage) -> int:
 
     With the noise's, and with reward.py's: its candidates and what judges them.
 
-    Exact where guidance is not confined to an interval of noise levels.
+    Exact where guidance is not confined to an interval of noise levels. A step of the LoRA of
+    `variational`, a forward and a backward, counts as three.
     """
     wrong = WRONG_VIEWS if stage.view_bias.perp_neg > 0.0 else 0
     guided = 1 if stage.guidance_scale == 1.0 else 2 + wrong
@@ -157,10 +172,12 @@ def evaluations(stage: Stage) -> int:
         "classifier": 2 + wrong,
         "noise_free": 3 + wrong,
         "shifted": guided + 1,
+        "variational": guided + 1,
     }
     candidates = stage.reward.samples
     judged = 0 if candidates == 1 else 2 * len(stage.reward.noise_levels)
-    return candidates * (path + own[stage.target] + judged)
+    training = 3 * stage.variational.steps if stage.target == "variational" else 0
+    return candidates * (path + own[stage.target] + judged) + training
 
 
 def _target(prior: Prior, asked: Question, difference: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from stabledreamer_core.distillation.object_noise import object_noise
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.reward import rewarded
 from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
+from stabledreamer_core.distillation.variational import begin_loras, train
 from stabledreamer_core.distillation.view_conditions import view_conditions
 from stabledreamer_core.distillation.view_weights import Classify, reweighted
 from stabledreamer_core.optimization.guard import (
@@ -83,6 +84,8 @@ def optimize(
         UserError: numbers went wrong again and again (guard.py).
     """
     count, device, first = len(seeds), state.device, state.step
+    if stage.target == "variational" and state.loras is None:
+        state.loras = begin_loras(stage, prior, seeds, name)
     guard = Guard(name, state)
     activate, losses_of = step_parts(stage, count, graphs)
     losses: list[Tensor] = []
@@ -110,10 +113,13 @@ def optimize(
             draw = partial(_noise, stage, z, surface, step, seeds, name)
             cond, wrong = view_conditions(stage, embeddings, target.views)
             progressed = step / stage.iterations
+            loras = None if state.loras is None else state.loras.each(stage.views)
             asked = Question(
-                *(z, draw(0), target.timesteps, cond, uncond, negative, wrong, progressed)
+                *(z, draw(0), target.timesteps, cond, uncond, negative, wrong, progressed, loras)
             )
             x0_hat = rewarded(stage, prior, asked, draw)
+            if state.loras is not None:
+                train(stage, prior, asked, state.loras, step, seeds, name)
             if stage.view_bias.reweight != "none" and classify is not None:
                 state.looks, weights = reweighted(
                     stage, prior, classify, x0_hat, target.views, state.looks, count
@@ -138,8 +144,8 @@ def optimize(
 
         # 6. If numbers went wrong: back, and on with smaller steps.
         checked = is_checked(step, stage.iterations, device)
-        if checked and not all_finite(loss, params):
-            state = guard.roll_back(state, diagnose(loss, x, target.x0_hat, params))
+        if checked and not all_finite(loss, state.learned()):
+            state = guard.roll_back(state, diagnose(loss, x, target.x0_hat, state.learned()))
             del losses[state.step - first :]
             continue
         losses.append(loss.detach().clone())  # a graph's result is overwritten

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from stabledreamer_core.distillation.annealing import learning_rate
 from stabledreamer_core.distillation.sample_step import Target
+from stabledreamer_core.distillation.variational import LORA_STATE, Loras
 from stabledreamer_core.distillation.view_weights import DIRECTIONS
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import check_scene
 from stabledreamer_core.scene.cameras import Views
-from stabledreamer_core.scene.density import FixedCount, Optimizers, split_largest
+from stabledreamer_core.scene.density import FixedCount, Optimizers, Params, split_largest
 from stabledreamer_core.scene.gaussians import KEYS, Splats
 from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.tensor_files import load_tensors, save_tensors
@@ -42,6 +43,7 @@ class TrainState:
     rate: float = 1.0  # multiplies every learning rate (guard.py)
     targets: list[Target] = field(default_factory=list)  # kept for later steps, oldest first
     looks: Tensor | None = None  # [B, 2, 8] what targets showed lately (view_weights.py)
+    loras: Loras | None = None  # one for each object, under VSD
 
     @classmethod
     def begin(
@@ -85,6 +87,9 @@ class TrainState:
             state.strategy_state[key] = value.to(device)
         if "looks" in tensors:
             state.looks = tensors["looks"].to(device)
+        if loras := _strip(tensors, "lora."):
+            on_it = {key: value.to(device) for key, value in loras.items()}
+            state.loras = Loras.load(stage.variational, on_it)
         kept = _strip(tensors, "target.")
         for index in range(len(kept["Ks"]) if kept else 0):
             one = {key: value[index] for key, value in kept.items()}
@@ -123,6 +128,8 @@ class TrainState:
                 tensors[f"strategy.{key}"] = value
         if self.looks is not None:
             tensors["looks"] = self.looks
+        if self.loras is not None:
+            tensors |= {f"lora.{key}": value for key, value in self.loras.tensors().items()}
         if self.targets:
             kept = {key: [getattr(one.views, key) for one in self.targets] for key in VIEWS}
             kept |= {key: [getattr(one, key) for one in self.targets] for key in TARGET}
@@ -135,6 +142,14 @@ class TrainState:
             rates = getattr(stage.learning_rates, key)
             for group in optimizer.param_groups:
                 group["lr"] = self.rate * learning_rate(self.step / stage.iterations, *rates)
+        if self.loras is not None:
+            self.loras.optimizer.param_groups[0]["lr"] = self.rate * stage.variational.learning_rate
+
+    def learned(self) -> Params:
+        """What gradients change, by names: the parameters, and each object's LoRA."""
+        loras = self.loras.weights if self.loras is not None else []
+        named = {f"lora of object {index}": each for index, each in enumerate(loras)}
+        return dict(self.params.items()) | named
 
     def before_backward(self, info: dict[str, Any]) -> None:
         """The strategy's `step_pre_backward`; `info` is the rasteriser's meta."""
@@ -188,6 +203,11 @@ def _check(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     looks = tensors.get("looks", torch.ones(1, 2, DIRECTIONS))
     if looks.shape[1:] != (2, DIRECTIONS) or not bool(looks.isfinite().all()):
         raise UserError(f"checkpoint {path} is damaged: what its targets showed is not finite")
+    lora = _strip(tensors, "lora.")
+    shapes = {value.shape for key, value in lora.items() if key != "step"}
+    finite = all(bool(value.isfinite().all()) for value in lora.values())
+    if lora and (lora.keys() != {*LORA_STATE} or len(shapes) > 1 or not finite):
+        raise UserError(f"checkpoint {path} is damaged: its LoRAs are not whole")
     kept = _strip(tensors, "target.").keys()
     if kept and kept != {*VIEWS, *TARGET}:
         raise UserError(f"checkpoint {path} is damaged: of its targets there is only a part")

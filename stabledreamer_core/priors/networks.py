@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stabledreamer_core.priors import acceleration as fast
 from stabledreamer_core.priors.families import Family
+from stabledreamer_core.priors.lora import Lora
 from stabledreamer_core.priors.models import load_network, vae_dtype
 
 
@@ -39,6 +40,7 @@ class Networks:
         self._compiled, self._unet = compiled, unet
         self._loaded: dict[str, Any] = {}
         self._functions: dict[str, fast.Function] = {}
+        self._loras: dict[int, Lora] = {}
 
     def get(self, component: str) -> Any:
         """Return a network; load it the first time."""
@@ -70,6 +72,12 @@ class Networks:
                 call = fast.graphed(call)
             self._functions["denoise"] = call
         return self._functions["denoise"]
+
+    def lora(self, rank: int) -> Lora:
+        """Return the denoiser with a LoRA of this rank, around the same weights."""
+        if rank not in self._loras:
+            self._loras[rank] = Lora(self.get(self._family.denoiser), self._family.call, rank)
+        return self._loras[rank]
 
     def encoder(self, with_gradient: bool, slices: bool) -> fast.Function:
         """Pixels [B, 3, H, W] in [-1, 1] -> latents, as the family encodes them.
@@ -104,6 +112,7 @@ class Networks:
         had = bool(self._loaded)
         self._loaded.clear()
         self._functions.clear()
+        self._loras.clear()
         return had
 
     def _keep_compiled(self) -> None:

@@ -211,19 +211,13 @@ class Prior:
 
         A batch that does not fit into a GPU's memory is split into smaller chunks from then on.
         """
-        family, prediction = self._family, torch.empty_like(x_t)
-        call, layout = self._networks.denoiser(), self._networks.layout(family.denoiser)
-        told = self.schedule.timesteps[timesteps]
+        call, prediction = self._networks.denoiser(), torch.empty_like(x_t)
 
         def ask(size: int) -> None:
             for start in range(0, len(x_t), size):
                 rows = slice(start, start + size)
-                with torch.inference_mode(), as_damaged_network(self.folder, family.denoiser):
-                    output = call(
-                        x_t[rows].to(self.dtype, memory_format=layout),
-                        told[rows],
-                        embeddings[rows].to(self.dtype),
-                    )
+                with torch.inference_mode(), as_damaged_network(self.folder, self._family.denoiser):
+                    output = call(*self._inputs(x_t[rows], timesteps[rows], embeddings[rows]))
                 # Copied out of inference mode, the result may take part in a loss.
                 prediction[rows] = output[:, : x_t.shape[1]].to(x_t.dtype)
 
@@ -231,8 +225,21 @@ class Prior:
         _, fitting = halve_on_oom(ask, whole, "samples of the prior")
         if fitting < whole:
             self.chunk = fitting
-        alpha, sigma = self.schedule.at(timesteps)
-        return to_eps(prediction, x_t, alpha, sigma, self._prediction_type)
+        return to_eps(prediction, x_t, *self.schedule.at(timesteps), self._prediction_type)
+
+    def begin_lora(self, rank: int, random: torch.Generator) -> Tensor:
+        """Draw the weights [P] of a LoRA (lora.py) that changes nothing yet."""
+        weights = self._networks.lora(rank).begin(random)
+        return weights.to(self.device, torch.promote_types(self.dtype, torch.float32))
+
+    def lora_eps(
+        self, weights: Tensor, rank: int, x_t: Tensor, timesteps: Tensor, embeddings: Tensor
+    ) -> Tensor:
+        """Predict as `predict_eps` with a LoRA, whole, differentiable in its weights [P]."""
+        with as_damaged_network(self.folder, self._family.denoiser):
+            output = self._networks.lora(rank)(weights, *self._inputs(x_t, timesteps, embeddings))
+        prediction = output[:, : x_t.shape[1]].to(x_t.dtype)
+        return to_eps(prediction, x_t, *self.schedule.at(timesteps), self._prediction_type)
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode images [B, 3, H, W] in [0, 1] to what the prior denoises, in their dtype.
@@ -264,6 +271,11 @@ class Prior:
 
     def _network(self, component: str) -> Any:
         return self._networks.get(component)
+
+    def _inputs(self, x_t: Tensor, timesteps: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        """Return what the denoiser takes, in its dtype and layout."""
+        x_t = x_t.to(self.dtype, memory_format=self._networks.layout(self._family.denoiser))
+        return x_t, self.schedule.timesteps[timesteps], words.to(self.dtype)
 
     def _openvino_unet(self, dtype: torch.dtype) -> Callable[[], Any]:
         """Return what loads the UNet in OpenVINO."""

@@ -162,6 +162,17 @@ class Inversion(Section):
     """Its own s; SDI's is the negative of the target's, 0 is the empty prompt alone."""
 
 
+class Variational(Section):
+    """VSD's LoRA, which learns what the renders look like (distillation/variational.py)."""
+
+    rank: int = Field(default=4, ge=1, le=256)
+    """Of what it adds to each linear map of the prior's attention."""
+    learning_rate: float = Field(default=1e-4, gt=0.0, le=1.0)
+    """AdamW's step size."""
+    steps: int = Field(default=1, ge=1, le=100)
+    """AdamW's steps for each new target, each as dear as three calls of the prior."""
+
+
 class ViewBias(Section):
     """Cures for the second face, of priors that know things from the front (docs/faces.md)."""
 
@@ -254,11 +265,17 @@ class Stage(Section):
     noise_fresh: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of random noise in that of inverted and object."""
     inversion: Inversion = Inversion()
-    target: Literal["one_step", "many_steps", "interval", "classifier", "noise_free", "shifted"] = (
-        "one_step"
-    )
-    """one_step (SDS), many_steps, interval (ISM), classifier (CSD), noise_free (NFSD) or shifted
-    (ASD): what a render is pulled towards (docs/targets.md)."""
+    target: Literal[
+        "one_step",
+        "many_steps",
+        "interval",
+        "classifier",
+        "noise_free",
+        "shifted",
+        "variational",
+    ] = "one_step"
+    """one_step (SDS), many_steps, interval (ISM), classifier (CSD), noise_free (NFSD), shifted
+    (ASD) or variational (VSD): what a render is pulled towards (docs/targets.md)."""
     target_steps: int = Field(default=5, ge=1, le=1000)
     """many_steps only: deterministic denoising steps, each a call of the prior."""
     interval: float = Field(default=0.05, gt=0.0, le=1.0)
@@ -267,6 +284,7 @@ class Stage(Section):
     """shifted only: how much later a timestep is told, as a share of it."""
     negative_prompt: str = NEGATIVE_PROMPT
     """noise_free only: what its noise is told by."""
+    variational: Variational = Variational()
     view_bias: ViewBias = ViewBias()
     target_reuse: int = Field(default=3, ge=1)
     """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
@@ -303,6 +321,10 @@ class Stage(Section):
             )
         if self.view_bias.perp_neg > 0.0 and self.guidance_scale == 1.0:
             raise ValueError("view_bias.perp_neg is part of guidance: set guidance_scale above 1")
+        if self.target == "variational" and self.engine == "openvino":
+            raise ValueError(
+                "engine openvino cannot train the LoRA of target variational: set engine to torch"
+            )
         return self
 
     def render_resolution(self, progress: float) -> int:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stabledreamer_core.distillation.sample_step import Target
+from stabledreamer_core.distillation.variational import Loras
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
 from stabledreamer_core.optimization.resume import load_newest, save_newest
@@ -133,6 +134,7 @@ def test_a_state_written_after_going_back_outlives_those_of_the_future_it_left(
         ("adam.quats.step", {}),
         ("adam.scales.exp_avg_sq", {}),
         ("target.x0_hat", {}),
+        ("lora.exp_avg", {}),
     ],
 )
 def test_a_state_that_cannot_be_gone_on_from_is_passed_over(
@@ -142,9 +144,13 @@ def test_a_state_that_cannot_be_gone_on_from_is_passed_over(
     views = orbit(torch.zeros(1), torch.zeros(1), 3.0, 40.0, Stage().render_resolution(0.0))
     rest = (torch.ones(1, 3), torch.ones(1), torch.ones(1), torch.ones(1))
     whole.targets = [Target(views, *rest), Target(views, *rest)]
+    whole.loras = Loras(Stage().variational, [torch.ones(5)])
+    whole.loras.weights[0].grad = torch.ones(5)
+    whole.loras.optimizer.step()
     save_newest(tmp_path, whole, "k", 2.0)
     found = newest(tmp_path)
-    assert found and len(found[0].targets) == 2
+    assert found and len(found[0].targets) == 2 and found[0].loras
+    assert torch.equal(found[0].loras.weights[0], whole.loras.weights[0])
     assert torch.equal(found[0].targets[1].views.Ks, views.Ks)
     path = tmp_path / "state-00000020.safetensors"
     tensors, known = load_tensors(path)

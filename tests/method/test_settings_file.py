@@ -18,6 +18,7 @@ from stabledreamer_core.settings.config import (
     Regularizers,
     Reward,
     Stage,
+    Variational,
     ViewBias,
     compose,
     load_config,
@@ -26,13 +27,7 @@ from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.params_file import params_yaml
 
 SECTIONS = (
-    Annealing,
-    Cameras,
-    Inversion,
-    LearningRates,
-    Density,
-    Regularizers,
-    Reward,
+    *(Annealing, Cameras, Inversion, LearningRates, Density, Regularizers, Reward, Variational),
     ViewBias,
 )
 
@@ -50,6 +45,7 @@ def test_no_line_is_too_long_and_every_setting_is_explained() -> None:
     for section in (
         Stage,
         Reward,
+        Variational,
         ViewBias,
         LearningRates,
         Density,
