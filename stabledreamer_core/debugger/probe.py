@@ -18,7 +18,7 @@ from stabledreamer_core.distillation.loss_space import (
 from stabledreamer_core.distillation.noise import mixed
 from stabledreamer_core.distillation.object_noise import object_noise
 from stabledreamer_core.distillation.question import Question
-from stabledreamer_core.distillation.target import denoise
+from stabledreamer_core.distillation.reward import rewarded
 from stabledreamer_core.distillation.view_conditions import view_conditions
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views, around
@@ -56,16 +56,21 @@ def probe(
     uncond = embeddings[-1:]
     images = render.permute(0, 3, 1, 2)
     x = prior.encode(images)
-    noise = torch.randn(x.shape, generator=generator("debug")).to(x)
-    if stage.noise == "object":
+
+    def draw(number: int) -> Tensor:
+        parts = ("debug", number) if number else ("debug",)
+        fresh = torch.randn(x.shape, generator=generator(*parts)).to(x)
+        if stage.noise != "object" or number == stage.reward.samples:
+            return fresh
         means = drawable(splats, device)["means"][None]
-        on_it = object_noise(means, views.to(device), depth, alphas, noise, [0], "debug")
-        noise = mixed(on_it, noise, stage.noise_fresh)
+        on_it = object_noise(means, views.to(device), depth, alphas, fresh, [0], "debug", number)
+        return mixed(on_it, fresh, stage.noise_fresh)
+
     negative = prior.embed([stage.negative_prompt]) if stage.target == "noise_free" else None
     for level in levels:
         timesteps = torch.full((len(x),), prior.schedule.index(level), device=x.device)
-        asked = Question(x, noise, timesteps, cond, uncond, negative, wrong, progress=1.0)
-        x0_hat = denoise(stage, prior, asked)
+        asked = Question(x, draw(0), timesteps, cond, uncond, negative, wrong, progress=1.0)
+        x0_hat = rewarded(stage, prior, asked, draw)
         weight = l2_weight(stage.weighting, prior.schedule, timesteps)
         seen = to_loss_space(stage, prior, images)
         _, pull = to_prior_space(stage, prior, images, x)

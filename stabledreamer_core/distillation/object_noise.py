@@ -26,6 +26,7 @@ def object_noise(
     fresh: Tensor,
     seeds: list[int],
     name: str,
+    number: int = 0,
 ) -> Tensor:
     """Project the noise of B objects' Gaussians into their views; where none is seen, keep `fresh`.
 
@@ -37,12 +38,14 @@ def object_noise(
         means: [B, N, 3], N alike through the stage, or else a Gaussian's noise changes with it.
         views, depth, alphas: B C of them, object by object; depth, alphas: [B C, H, W, 1].
         fresh: [B C, D, h, w] independent standard normal noise; h by w may be coarser than H by W.
-        seeds, name: an object's noise depends on its seed and the stage's name alone.
+        seeds, name, number: an object's noise depends on its seed, the stage's name and which of
+            its noises this is.
     """
     count, n = means.shape[:2]
     each = len(fresh) // count
     channels, h, w = fresh.shape[1:]
-    drawn = [torch.randn(n, channels, generator=generator(seed, name, "object")) for seed in seeds]
+    purpose = f"object {number}" if number else "object"
+    drawn = [torch.randn(n, channels, generator=generator(seed, name, purpose)) for seed in seeds]
     attached = torch.stack(drawn).to(fresh)
 
     # 1. Where each view sees each centre, in pixels of its render.

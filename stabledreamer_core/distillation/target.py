@@ -153,7 +153,9 @@ TARGETS: dict[str, Target] = {
 
 
 def evaluations(stage: Stage) -> int:
-    """How many samples pass the prior's network for a target of one view (noise included).
+    """How many samples pass the prior's network for a target of one view, all in all.
+
+    With the noise's, and with reward.py's: its candidates and what judges them.
 
     Exact where guidance is not confined to an interval of noise levels. A step of the LoRA of
     `variational`, a forward and a backward, counts as three.
@@ -170,9 +172,12 @@ def evaluations(stage: Stage) -> int:
         "classifier": 2 + wrong,
         "noise_free": 3 + wrong,
         "shifted": guided + 1,
-        "variational": guided + 1 + 3 * stage.variational.steps,
+        "variational": guided + 1,
     }
-    return path + own[stage.target]
+    candidates = stage.reward.samples
+    judged = 0 if candidates == 1 else 2 * len(stage.reward.noise_levels)
+    training = 3 * stage.variational.steps if stage.target == "variational" else 0
+    return candidates * (path + own[stage.target] + judged) + training
 
 
 def _target(prior: Prior, asked: Question, difference: Tensor) -> Tensor:

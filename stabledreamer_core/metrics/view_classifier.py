@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stabledreamer_core.distillation.loss import add_noise
+from stabledreamer_core.distillation.reward import log_error
 from stabledreamer_core.distillation.view_prompts import OVERHEAD, VOCABULARIES, view_words
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.seeds import generator
@@ -42,8 +42,7 @@ def classify_sides(
 
     The error is || eps - eps(x_t, t, y) ||^2 without guidance. All words see the same noise
     (the paper's pairing: it cancels most of the noise's own part of the error), and logarithms are
-    averaged, because the error of a high noise level is twenty times smaller than that of a low
-    one and would otherwise have no say.
+    averaged (reward.py).
 
     Cost: V * W * noise levels * noises passes of one image through the UNet; for eight views,
     eight words, three levels and one noise 192, as many as 48 steps of a stage with two views.
@@ -67,11 +66,9 @@ def classify_sides(
         for draw in range(noises):
             random = generator(seed, "view classifier", timestep, draw)
             noise = torch.randn(x.shape, generator=random).to(x)
-            x_t = add_noise(x, noise, *prior.schedule.at(timesteps))
             for index in range(len(words)):
                 cond = embeddings[index : index + 1].expand(len(x), -1, -1)
-                off = prior.predict_eps(x_t, timesteps, cond) - noise
-                total[:, index] += off.double().square().flatten(1).mean(1).log()
+                total[:, index] += log_error(prior, x, noise, timesteps, cond)
     return Sides(words, total / (len(noise_levels) * noises))
 
 

@@ -24,8 +24,8 @@ from stabledreamer_core.distillation.loss_space import (
 from stabledreamer_core.distillation.noise import mixed
 from stabledreamer_core.distillation.object_noise import object_noise
 from stabledreamer_core.distillation.question import Question
+from stabledreamer_core.distillation.reward import rewarded
 from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
-from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.variational import begin_loras, train
 from stabledreamer_core.distillation.view_conditions import view_conditions
 from stabledreamer_core.distillation.view_weights import Classify, reweighted
@@ -41,6 +41,7 @@ from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.optimization.step_parts import step_parts
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.rasterize import rasterization
+from stabledreamer_core.scene.cameras import Views
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.seeds import derive_seed
 from stabledreamer_core.settings.config import Stage
@@ -108,18 +109,15 @@ def optimize(
         asked = x0_hat = None
         if target.x0_hat is None:
             z, pull = to_prior_space(stage, prior, images, x)
-            noise = draw_noise(z, step, seeds, name)
-            if stage.noise == "object":
-                means = gaussians["means"].detach().reshape(count, -1, 3)
-                on_it = object_noise(means, target.views, depth, alphas, noise, seeds, name)
-                noise = mixed(on_it, noise, stage.noise_fresh)
+            surface = (gaussians["means"].detach(), target.views, depth, alphas)
+            draw = partial(_noise, stage, z, surface, step, seeds, name)
             cond, wrong = view_conditions(stage, embeddings, target.views)
             progressed = step / stage.iterations
             loras = None if state.loras is None else state.loras.each(stage.views)
             asked = Question(
-                *(z, noise, target.timesteps, cond, uncond, negative, wrong, progressed, loras)
+                *(z, draw(0), target.timesteps, cond, uncond, negative, wrong, progressed, loras)
             )
-            x0_hat = denoise(stage, prior, asked)
+            x0_hat = rewarded(stage, prior, asked, draw)
             if state.loras is not None:
                 train(stage, prior, asked, state.loras, step, seeds, name)
             if stage.view_bias.reweight != "none" and classify is not None:
@@ -205,6 +203,30 @@ def render(
     if count > 1:
         renders, alphas = renders.flatten(0, 1), alphas.flatten(0, 1)
     return renders[..., :3], alphas, renders[..., 3:], info
+
+
+def _noise(
+    stage: Stage,
+    like: Tensor,
+    surface: tuple[Tensor, Views, Tensor, Tensor],
+    step: int,
+    seeds: list[int],
+    name: str,
+    number: int,
+) -> Tensor:
+    """Draw a step's first noise (0), or a later one, like `like` [B C, ...].
+
+    Args:
+        surface: the means [B N, 3], and views, depth and alphas of object_noise.py.
+    """
+    fresh = draw_noise(like, step, seeds, name, f"noise {number}" if number else "noise")
+    judging = number == stage.reward.samples  # at every step anew, never the scene's
+    if stage.noise != "object" or judging:
+        return fresh
+    means, views, depth, alphas = surface
+    each = means.reshape(len(seeds), -1, 3)
+    on_it = object_noise(each, views, depth, alphas, fresh, seeds, name, number)
+    return mixed(on_it, fresh, stage.noise_fresh)
 
 
 def _first_scene(state: TrainState, count: int) -> Splats:

@@ -6,7 +6,7 @@ Unknown keys and bad values are errors that name the key, the value and what is 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -206,6 +206,21 @@ class ViewBias(Section):
         return [name for name in names if getattr(self, name)]
 
 
+class Reward(Section):
+    """Several targets a view, weighted by a reward (RewardSDS, docs/targets.md)."""
+
+    samples: int = Field(default=1, ge=1, le=64)
+    """Noises for each view, each with a target of its own; 1 is off."""
+    sharpness: float = Field(default=1.0, ge=0.0, le=1000.0)
+    """Weights are softmax(sharpness * reward, standardised); 0 is the plain mean."""
+    by: Literal["prior"] = "prior"
+    """prior: how much better it knows the target with the prompt than without."""
+    noise_levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        default=(0.3,), min_length=1
+    )
+    """Where the prior is asked, as fractions of its schedule; each costs two samples a target."""
+
+
 class Stage(Section):
     """One stage of optimisation against one prior."""
 
@@ -276,6 +291,7 @@ class Stage(Section):
     targets_kept: int = Field(default=1, ge=1, le=1000)
     """Newest targets to keep, of those made so far at most half; a step without a new one takes one
     of them by lot."""
+    reward: Reward = Reward()
     annealing: Annealing = Annealing()
     cameras: Cameras = Cameras()
     anisotropic: bool = True
@@ -294,6 +310,11 @@ class Stage(Section):
             raise ValueError("guidance_interval must be [low, high] within [0, 1]")
         if self.coarse_resolution and not 8 <= self.coarse_resolution <= self.resolution:
             raise ValueError("coarse_resolution must be 0, or from 8 to resolution")
+        if self.reward.samples > 1 and self.noise == "inverted" and self.noise_fresh == 0.0:
+            raise ValueError(
+                "reward.samples above 1 needs noises that differ, which inverted ones do not: set"
+                " noise_fresh above 0"
+            )
         if self.view_words == "none" and self.view_bias.words:
             raise ValueError(
                 f"view_bias.{self.view_bias.words[0]} needs view words: set view_words to four or"

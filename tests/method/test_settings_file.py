@@ -16,6 +16,7 @@ from stabledreamer_core.settings.config import (
     Inversion,
     LearningRates,
     Regularizers,
+    Reward,
     Stage,
     Variational,
     ViewBias,
@@ -26,7 +27,8 @@ from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.params_file import params_yaml
 
 SECTIONS = (
-    *(Annealing, Cameras, Inversion, LearningRates, Density, Regularizers, Variational, ViewBias),
+    *(Annealing, Cameras, Inversion, LearningRates, Density, Regularizers, Reward, Variational),
+    ViewBias,
 )
 
 
@@ -42,6 +44,7 @@ def test_no_line_is_too_long_and_every_setting_is_explained() -> None:
     assert max(map(len, params_yaml().splitlines())) <= 100
     for section in (
         Stage,
+        Reward,
         Variational,
         ViewBias,
         LearningRates,
