@@ -126,6 +126,12 @@ def keys_of(checkout: Path) -> dict[str, str]:
     return json.loads(told.stdout)
 
 
+@pytest.fixture(scope="module")
+def unedited(checkout: Path) -> dict[str, str]:
+    """The keys before all edits."""
+    return keys_of(checkout)
+
+
 @contextmanager
 def edited(path: Path, line: str = "# edited"):
     """The file with a line more, for as long as this lasts."""
@@ -158,11 +164,14 @@ def edited(path: Path, line: str = "# edited"):
         ("toybox/training/loop.py", set()),
     ],
 )
-def test_an_edit_changes_the_steps_that_reach_it_alone(checkout, file, steps):
-    before = keys_of(checkout)
+def test_an_edit_changes_the_steps_that_reach_it_alone(checkout, unedited, file, steps):
     with edited(checkout / file):
         after = keys_of(checkout)
-    assert {step for step in before if before[step] != after[step]} == steps
+    assert {step for step in unedited if unedited[step] != after[step]} == steps
+
+
+def test_edits_leave_nothing_behind(checkout, unedited):
+    assert keys_of(checkout) == unedited
 
 
 def test_an_import_inside_a_function_is_followed(checkout):
