@@ -6,9 +6,8 @@ encoder. As images there are three targets:
 
 - `decoded`: the decoded x0_hat (HiFA, Zhu and Zhuang 2023, has such a term beside the latent one).
   The encoder's gradient, which is blurred, plays no part. The render becomes as sharp as the
-  decoder draws: what an encoder does not see, latents cannot ask for. Each round trip enlarges
-  outlines by a little, so an object grows with many targets (docs/results.md): ask for few and
-  keep them (`targets_kept`).
+  decoder draws: what an encoder does not see, latents cannot ask for. Keep many (`targets_kept`),
+  and no binary opacity: its weight for latents makes objects grow here (docs/results.md).
 - `image`: the render plus the difference of decoded x0_hat and decoded x.
 - `pulled_back`: the image whose loss has the latent loss's own gradient at this render,
   x - c J^T (z - x0_hat) with J the encoder's Jacobian.
