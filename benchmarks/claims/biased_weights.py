@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stabledreamer.runtime.root import ROOT
-from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.identity import MANIFEST, write_manifest
 
 BUNDLED = ROOT / "priors" / "toybox-if"
@@ -36,8 +35,12 @@ def main() -> None:
         save_file(changes(prior), file)
         print(file)
         return
+    if not file.is_file():
+        parser.error(
+            f"{arguments.name} is not kept here: train it (biased_priors.py)"
+        )
     if prior.exists():
-        raise UserError(f"{prior} is there already: take it away or name another folder")
+        parser.error(f"{prior} is there already: take it away or name another folder")
     unpack(load_file(file), prior)
     print(prior)
 
@@ -45,12 +48,14 @@ def main() -> None:
 def changes(prior: Path) -> dict[str, Tensor]:
     """Return what differs from the bundled prior's weights: int8 by `file|name`, and its scale."""
     found: dict[str, Tensor] = {}
-    for file, name, bundled, trained in _pairs(BUNDLED, prior):
-        change = trained.float() - bundled.float()
-        scale = change.abs().max() / STEPS
-        if scale > 0.0:
-            found[f"{file}|{name}"] = (change / scale).round().to(torch.int8)
-            found[f"{file}|{name}{SCALE}"] = scale.reshape(1)
+    for file in _weights(BUNDLED):
+        trained = load_file(prior / file)
+        for name, bundled in load_file(BUNDLED / file).items():
+            change = trained[name].float() - bundled.float()
+            scale = change.abs().max() / STEPS
+            if scale > 0.0:
+                found[f"{file}|{name}"] = (change / scale).round().to(torch.int8)
+                found[f"{file}|{name}{SCALE}"] = scale.reshape(1)
     return found
 
 
@@ -70,15 +75,6 @@ def unpack(found: dict[str, Tensor], prior: Path) -> None:
 
 def _weights(prior: Path) -> list[Path]:
     return [path.relative_to(prior) for path in sorted(prior.rglob("*.safetensors"))]
-
-
-def _pairs(one: Path, other: Path) -> list[tuple[Path, str, Tensor, Tensor]]:
-    return [
-        (file, name, first, second[name])
-        for file in _weights(one)
-        for second in [load_file(other / file)]
-        for name, first in load_file(one / file).items()
-    ]
 
 
 if __name__ == "__main__":

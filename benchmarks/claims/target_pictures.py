@@ -7,8 +7,6 @@ three noise levels, with the same random numbers for all methods. `variational` 
 second network belongs to a run (record one with debug.every).
 """
 
-from pathlib import Path
-
 import torch
 from PIL import Image
 
@@ -19,7 +17,7 @@ from stabledreamer_core.debugger.probe import probe
 from stabledreamer_core.distillation.target import evaluations
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import run_stages
-from stabledreamer_core.priors import load_prior
+from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.scene.rendering import to_bytes
 from stabledreamer_core.settings.config import Config, with_overrides
@@ -44,22 +42,22 @@ def main() -> None:
     unfinished = with_overrides(config, [f"stage1.iterations={few}"])
     places = {"base": ROOT, "cache_dir": EMBEDDINGS}
     scene = run_stages(unfinished, "stage1", [PROMPT], [0], None, **places)[0].splats
-    rows = [row(config, overrides, label, scene) for label, overrides in METHODS.items()]
+    prior = load_prior(str(ROOT / config.stage1.prior))
+    rows = [row(config, prior, overrides, label, scene) for label, overrides in METHODS.items()]
     sides = [f"{side}, {level}" for side in ("front", "back") for level in LEVELS]
     columns = ["render", *sides[:3], "render", *sides[3:]]
     path = ROOT / "docs" / "images" / "targets.png"
     with atomic_write(path) as temporary:
         draw(columns, rows).save(temporary, format="PNG", optimize=True)
-    print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    print(path)
 
 
 def row(
-    config: Config, overrides: list[str], label: str, scene: Splats
+    config: Config, prior: Prior, overrides: list[str], label: str, scene: Splats
 ) -> tuple[str, Image.Image | None]:
     """A method's targets, for the front and then the back: the render and each noise level."""
     asked = with_overrides(config, [f"stage1.{each}" for each in overrides])
     settings = asked.debug.model_copy(update={"views": 2, "many_steps": 0})
-    prior = load_prior(str(ROOT / asked.stage1.prior))
     device = torch.device("cpu")
     shown = [
         pictures

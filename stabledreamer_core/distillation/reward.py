@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from stabledreamer_core.distillation.loss import add_noise
+from stabledreamer_core.distillation.prior_error import log_error
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.priors import Prior
@@ -83,20 +83,6 @@ def prior_reward(
         gained += log_error(prior, target, noise, timesteps, asked.uncond.expand_as(asked.cond))
         gained -= log_error(prior, target, noise, timesteps, asked.cond)
     return gained / len(stage.reward.noise_levels)
-
-
-def log_error(prior: Prior, x: Tensor, noise: Tensor, timesteps: Tensor, words: Tensor) -> Tensor:
-    """Return log || eps - eps(x_t, t, words) ||^2 / numbers in x: [B] float64, without guidance.
-
-    Logarithms can be averaged over noise levels; else the error of a high one, twenty times smaller
-    than that of a low one, would have no say.
-
-    Args:
-        x, noise: [B, ...]; timesteps: [B]; words: [B, L, D].
-    """
-    x_t = add_noise(x, noise, *prior.schedule.at(timesteps))
-    off = prior.predict_eps(x_t, timesteps, words) - noise
-    return off.double().square().flatten(1).mean(1).log()
 
 
 REWARDS: dict[str, Reward] = {"prior": prior_reward}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stabledreamer_core.distillation.reward import log_error
+from stabledreamer_core.distillation.prior_error import log_error
 from stabledreamer_core.distillation.view_prompts import OVERHEAD, VOCABULARIES, view_words
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.seeds import generator
@@ -42,7 +42,7 @@ def classify_sides(
 
     The error is || eps - eps(x_t, t, y) ||^2 without guidance. All words see the same noise
     (the paper's pairing: it cancels most of the noise's own part of the error), and logarithms are
-    averaged (reward.py).
+    averaged (distillation/prior_error.py).
 
     Cost: V * W * noise levels * noises passes of one image through the UNet; for eight views,
     eight words, three levels and one noise 192, as many as 48 steps of a stage with two views.
