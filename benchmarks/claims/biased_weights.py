@@ -36,9 +36,7 @@ def main() -> None:
         print(file)
         return
     if not file.is_file():
-        parser.error(
-            f"{arguments.name} is not kept here: train it (biased_priors.py)"
-        )
+        parser.error(f"{arguments.name} is not kept here: train it (biased_priors.py)")
     if prior.exists():
         parser.error(f"{prior} is there already: take it away or name another folder")
     unpack(load_file(file), prior)

@@ -25,14 +25,6 @@ PEER_METHODS = {
     "prolificdreamer": ("random", "variational"),
     "sdi": ("inverted", "one_step"),
 }
-WAITS = pytest.mark.skipif(
-    "variational" not in Stage.model_fields, reason="prolificdreamer needs target variational"
-)
-
-
-def waiting(names: list) -> list:
-    """The same, those of ProlificDreamer marked."""
-    return [pytest.param(one, marks=WAITS) if "prolific" in str(one) else one for one in names]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +42,7 @@ def all_calls(config: Config) -> int:
     return calls(config.stage1) + calls(config.stage2)
 
 
-@pytest.mark.parametrize("path", waiting(PEERS), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
 def test_peers(path: Path):
     config = load_config(path)
     assert all_calls(config) == PEER_CALLS
@@ -66,7 +58,7 @@ def test_peers(path: Path):
     assert final == PEER_GAUSSIANS
 
 
-@pytest.mark.parametrize("path", waiting(PEERS), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
 def test_noise_levels_go_on_in_stage_2_where_stage_1_ended(path: Path):
     config = load_config(path)
     first, second = config.stage1.annealing, config.stage2.annealing
@@ -83,7 +75,7 @@ def test_all_peers_are_in_the_benchmark():
     assert len(PEERS) == 9
 
 
-@pytest.mark.parametrize("variant", waiting(GPU["recipes"]))
+@pytest.mark.parametrize("variant", GPU["recipes"])
 def test_gpu_variants(variant: str):
     default = load_config()
     other = {  # on purpose
@@ -95,7 +87,6 @@ def test_gpu_variants(variant: str):
     assert asked == other.get(variant, all_calls(default))
 
 
-@WAITS
 def test_gpu_variants_differ():
     configs = [recipe_config(GPU["recipes"][name]).model_dump_json() for name in GPU["recipes"]]
     assert len(set(configs)) == len(configs)
