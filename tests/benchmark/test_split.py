@@ -13,7 +13,8 @@ from toybox.prompts import heldout_prompts
 
 PUBLISHED = ("benchmarks/claims/gpu.yaml", "benchmarks/claims/small.yaml", "prompts/toybox.yaml")
 # On priors that no setting was searched with, and on every toy with a front, as few as they are.
-EXPERIMENTS = tuple(f"benchmarks/claims/faces{of}.yaml" for of in ("", "-heldout", "-words"))
+OF = ("", "-heldout", "-words", "-strong", "-schedules", "-cures")
+EXPERIMENTS = tuple(f"benchmarks/claims/faces{of}.yaml" for of in OF)
 
 
 def prompts_of(file: Path) -> list[str]:
