@@ -14,23 +14,27 @@ from toybox.janus.about import about
 from toybox.janus.leaderboard import write_result
 
 OUT = ROOT / "metrics" / "janus"
-DATE = "2026-11-26"  # when the rows were committed
+FIRST, STRONG = "2026-11-26", "2026-11-29"  # when the rows were committed
 NO_STAGE2 = "stage2.iterations=0"
-# Of each file of rows: whose recipes they are, which of them, and how the results' names end. Of
-# faces-heldout.yaml's fourth recipe only a third was made, so it is not among them.
+# Of each file of rows: whose recipes they are, which of them, how the results' names end, and the
+# date. Of faces-heldout.yaml's fourth recipe only a third was made, so it is not among them.
+HELDOUT = ("plain", "plain-constant", "sds")
+CURES = ("perp-neg", "interpolate", "score-clip", "object")
 SOURCES = {
-    "faces-measured.jsonl": ("faces.yaml", None, ""),
-    "faces-heldout.jsonl": ("faces-heldout.yaml", ("plain", "plain-constant", "sds"), "-strips"),
-    "faces-stage2.jsonl": ("faces.yaml", ("plain",), "-then-stage2"),
+    "faces-measured.jsonl": ("faces.yaml", None, "", FIRST),
+    "faces-heldout.jsonl": ("faces-heldout.yaml", HELDOUT, "-strips", FIRST),
+    "faces-stage2.jsonl": ("faces.yaml", ("plain",), "-then-stage2", FIRST),
+    "faces-strong.jsonl": ("faces-strong.yaml", None, "-strong-strips", STRONG),
+    "faces-cures.jsonl": ("faces-cures.yaml", CURES, "-strong-strips", STRONG),
 }
 
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    for rows, (file, chosen, ending) in SOURCES.items():
+    for rows, (file, chosen, ending, date) in SOURCES.items():
         claims = read_settings(ROOT / "benchmarks" / "claims" / file)
         for recipe in chosen or claims["recipes"]:
-            found = result(claims, recipe, rows) | {"name": recipe + ending}
+            found = result(claims, recipe, rows) | {"name": recipe + ending, "date": date}
             write_result(OUT / f"{found['name']}.json", found)
 
 
@@ -41,7 +45,6 @@ def result(claims: dict[str, Any], recipe: str, rows: str) -> dict[str, Any]:
     config = load_config(None, [one for one in overrides if not then or one != NO_STAGE2])
     return {
         **about(config),
-        "date": DATE,
         "seeds": [0] if then else claims["seeds"],
         "failures": 0,
         "results": f"../experiments/{rows}",
