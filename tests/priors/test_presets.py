@@ -7,6 +7,7 @@ import yaml
 from flows.prompts_file import read_prompts
 from stabledreamer.runtime.root import PRESETS, ROOT
 from stabledreamer.runtime.settings import load_config, params_files, presets
+from stabledreamer_core.distillation.target import evaluations
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.priors.catalogue import known_source
 from stabledreamer_core.priors.families import FAMILIES
@@ -30,6 +31,13 @@ def test_priors_are_pinned_and_rendered_at_their_side(name: str, stage: str) -> 
     asked = (settings.revision, settings.variant, settings.dtype, settings.resolution)
     assert asked == (known.revision, known.variant, known.dtype, known.side)
     assert settings.view_words == "four", "front left view means little to these priors"
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_shapes_are_made_under_the_measured_cure(name: str) -> None:
+    config = load_config(preset=name)
+    assert (config.stage1.view_bias.perp_neg, config.stage1.view_bias.interpolate) == (1.0, True)
+    assert evaluations(config.stage1) == 4 and evaluations(config.stage2) == 2
 
 
 @pytest.mark.parametrize("name", REAL)
