@@ -29,8 +29,10 @@ def keep(targets: list[Target], target: Target, stage: Stage, step: int) -> list
 
     At most `targets_kept`, and at most half of those made so far: the first ones, of a scene that
     had still to change, would hold it back. Those of another resolution are dropped
-    (`coarse_resolution`).
+    (`coarse_resolution`), and all where every step asks the prior.
     """
+    if stage.target_reuse == 1:
+        return []
     if any(target is one for one in targets):
         return targets
     made = step // stage.target_reuse + 1

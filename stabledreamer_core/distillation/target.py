@@ -89,11 +89,17 @@ def classifier(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma / alpha s (eps(x_t, y) - eps(x_t, "")): CSD, the guidance alone (arXiv 2310.19415).
 
     Classifier score distillation: what is left of SDS when the guidance scale s grows without
-    limit.
+    limit. SDS is this and the generative term eps(x_t, "") - eps (the paper's equation 5), of
+    which `generative_share` keeps some.
     """
     x_t = noised(stage, prior, asked, asked.timesteps)
     eps_uncond, eps_cond = _both(prior, asked, x_t)
-    return _target(prior, asked, stage.guidance_scale * (eps_cond - eps_uncond))
+    difference = stage.guidance_scale * (eps_cond - eps_uncond)
+    if stage.generative_share > 0.0:
+        alpha, sigma = prior.schedule.at(asked.timesteps)
+        eps = (x_t - per_sample(alpha, x_t) * asked.x) / per_sample(sigma, x_t)
+        difference = difference + stage.generative_share * (eps_uncond - eps)
+    return _target(prior, asked, difference)
 
 
 def noise_free(stage: Stage, prior: Prior, asked: Question) -> Tensor:

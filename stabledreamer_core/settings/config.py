@@ -248,7 +248,7 @@ class Stage(Section):
     """n: rendered n times larger along each side, then averaged."""
     view_words: Literal["none", "four", "eight"] = "eight"
     """none, four (front, side, back, overhead) or eight directions."""
-    guidance_scale: float = Field(default=5.0, ge=1.0, le=1000.0)
+    guidance_scale: float = Field(default=2.0, ge=1.0, le=1000.0)
     """s in uncond + s (cond - uncond)."""
     guidance_rescale: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share by which the standard deviation is brought back to the conditional one."""
@@ -282,13 +282,15 @@ class Stage(Section):
     """interval only: noise levels between its two points."""
     shift: float = Field(default=0.1, gt=0.0, le=1.0)
     """shifted only: how much later a timestep is told, as a share of it."""
+    generative_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """classifier only: share of SDS's generative term that stays; 1 is one_step."""
     negative_prompt: str = NEGATIVE_PROMPT
     """noise_free only: what its noise is told by."""
     variational: Variational = Variational()
     view_bias: ViewBias = ViewBias()
     target_reuse: int = Field(default=3, ge=1)
     """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
-    targets_kept: int = Field(default=1, ge=1, le=1000)
+    targets_kept: int = Field(default=60, ge=1, le=1000)
     """Newest targets to keep, of those made so far at most half; a step without a new one takes one
     of them by lot."""
     reward: Reward = Reward()
@@ -356,7 +358,6 @@ LATENT_STAGE = Stage(  # what is left of noise at the end is fur, so rates are l
     prior="priors/toybox-sd",
     iterations=448,
     resolution=256,
-    guidance_scale=2.0,
     x0_limit="none",
     target_space="decoded",
     target_reuse=4,

@@ -143,6 +143,12 @@ def test_kept_targets_come_back_until_newer_ones_take_their_place(reuse: int, ke
     assert reuse == 1 or kept == 1 or len(ages) > 2, "old targets never come back"
 
 
+def test_nothing_is_kept_where_every_step_asks_the_prior() -> None:
+    states: list[TrainState] = []
+    run(small_stage(target_reuse=1, targets_kept=9), save=states.append, save_every_seconds=-1.0)
+    assert states and not any(state.targets for state in states)
+
+
 def test_same_seed_same_bits_other_seed_other_bits() -> None:
     stage = small_stage(iterations=3)
     first, second = run(stage)[0], run(stage)[0]

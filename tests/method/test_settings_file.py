@@ -64,7 +64,7 @@ def test_a_file_is_laid_over_the_defaults_of_its_own_stage(tmp_path: Path) -> No
     config = load_config([file], ["stage1.views=5"])
     assert config.stage2.guidance_scale == 9.0 and config.stage2.density.every == 7
     assert config.stage2.density.start_count == Config().stage2.density.start_count == 28000
-    assert config.stage1.views == 5 and config.stage1.guidance_scale == 5.0
+    assert config.stage1.views == 5 and config.stage1.guidance_scale == 2.0
 
 
 def test_unknown_sections_are_refused() -> None:
