@@ -89,8 +89,8 @@ def classifier(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma / alpha s (eps(x_t, y) - eps(x_t, "")): CSD, the guidance alone (arXiv 2310.19415).
 
     Classifier score distillation: what is left of SDS when the guidance scale s grows without
-    limit. SDS is this and the generative term eps(x_t, "") - eps (the paper's equation 5), of
-    which `generative_share` keeps some.
+    limit. SDS is this and the generative term, eps(x_t, "") - eps, of which `generative_share` keeps
+    some.
     """
     x_t = noised(stage, prior, asked, asked.timesteps)
     eps_uncond, eps_cond = _both(prior, asked, x_t)

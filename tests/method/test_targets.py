@@ -157,6 +157,20 @@ def test_classifier_is_the_limit_of_strong_guidance(prior: Any) -> None:
     assert off[1] < 0.11 * off[0] and off[2] < 0.11 * off[1]
 
 
+@pytest.mark.parametrize("noise", ["random", "inverted"])
+def test_classifier_with_all_of_the_generative_term_is_sds(prior: Any, noise: str) -> None:
+    asked = question()
+
+    def target(**settings: Any) -> Tensor:
+        return denoise(stage(noise=noise, **settings), prior, asked)
+
+    none, sds = target(target="classifier"), target(target="one_step")
+    assert float((none - sds).norm()) > 0.1 * float(sds.norm())
+    for share in (0.3, 1.0):
+        mixed = target(target="classifier", generative_share=share)
+        torch.testing.assert_close(mixed, torch.lerp(none, sds, share), rtol=1e-7, atol=1e-7)
+
+
 def test_noise_free_leaves_the_noise_out(prior: Any) -> None:
     asked = question()
     target = denoise(stage(target="noise_free"), prior, asked)
