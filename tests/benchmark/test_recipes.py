@@ -17,7 +17,7 @@ PEERS = sorted((ROOT / "params/recipes").glob("*.yaml"))
 SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())
 PEER_CALLS = 1200  # those of the default when the peers' recipes were made (docs/benchmark.md)
-PEER_GAUSSIANS = 16000
+PEER_GAUSSIANS = 28000
 SDS = ("random", "one_step")
 PEER_METHODS = {
     "cfd": ("object", "one_step"),
