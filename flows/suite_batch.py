@@ -18,7 +18,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import sha256_of
 from stabledreamer_core.optimization.checkpoint import load_checkpoint
 from stabledreamer_core.optimization.stage import run_stages
-from stabledreamer_core.settings.config import STAGES, StageName
+from stabledreamer_core.settings.stage import STAGES, StageName
 from tasks import ledger
 from tasks.asset_folder import lock_asset
 from tasks.checks import prepare

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import read_whole
-from stabledreamer_core.settings.config import StageName
+from stabledreamer_core.settings.stage import StageName
 from tasks import run_record
 from tasks.leftovers import remove_leftovers
 

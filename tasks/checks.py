@@ -25,7 +25,8 @@ from stabledreamer_core.priors.source import (
     find_folder,
     local_folder,
 )
-from stabledreamer_core.settings.config import Config, Stage, load_config
+from stabledreamer_core.settings.config import Config, load_config
+from stabledreamer_core.settings.stage import Stage
 from tasks.asset_folder import check_owner, default_folder
 from tasks.job import Job, Request
 from tasks.needs import tell_needs, tell_plan

@@ -15,8 +15,9 @@ from typing import Any
 
 from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.assets.mesh.light import Light, read_light
-from stabledreamer_core.settings.config import Config, Stage
+from stabledreamer_core.settings.config import Config
 from stabledreamer_core.settings.output import Evaluate
+from stabledreamer_core.settings.stage import Stage
 from tasks.code_reach import code_hash
 
 Files = dict[str, str]  # path relative to the asset folder -> sha256

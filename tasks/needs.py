@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import STAGES, Config, Stage
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import STAGES, Stage
 
 if TYPE_CHECKING:  # the package imports torch
     from stabledreamer_core.priors.catalogue import Known

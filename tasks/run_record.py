@@ -19,7 +19,8 @@ from stabledreamer.runtime.root import ROOT
 from stabledreamer_core import __version__
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write, read_whole, sha256_of
-from stabledreamer_core.settings.config import STAGES, Config
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import STAGES
 from tasks.code_reach import package_hash
 from tasks.keys import Files, config_hash
 

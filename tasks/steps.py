@@ -21,7 +21,7 @@ from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.checkpoint import load_checkpoint, save_checkpoint
 from stabledreamer_core.optimization.observe import all_of
 from stabledreamer_core.optimization.stage import StageResult, run_stage
-from stabledreamer_core.settings.config import StageName
+from stabledreamer_core.settings.stage import StageName
 from tasks import run_record
 from tasks.asset_folder import slug, work_folder
 from tasks.job import Job

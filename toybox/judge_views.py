@@ -6,7 +6,8 @@ no independent measure.
 
 from stabledreamer_core.distillation.view_weights import Classify
 from stabledreamer_core.optimization.stage import pick_device
-from stabledreamer_core.settings.config import Config, StageName
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import StageName
 
 
 def stage_classifier(config: Config, name: StageName) -> Classify | None:

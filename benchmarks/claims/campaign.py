@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import STAGES, Config, StageName, read_mapping
+from stabledreamer_core.settings.config import Config, read_mapping
+from stabledreamer_core.settings.stage import STAGES, StageName
 
 BEFORE = "-stage1"  # of a variant's name: the same assets before stage 2
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # a variant names a folder

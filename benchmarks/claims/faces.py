@@ -29,7 +29,7 @@ from benchmarks.search.results import read_results, result_name
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device
-from stabledreamer_core.settings.config import Evaluate
+from stabledreamer_core.settings.output import Evaluate
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.judge import load_judge

@@ -36,7 +36,8 @@ from stabledreamer_core.optimization.stage import pick_device
 from stabledreamer_core.priors import load_prior
 from stabledreamer_core.scene.regularizers import leakage, opacity
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Config, Stage
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import Stage
 from stabledreamer_core.tensor_files import save_tensors
 
 SAMPLES = 64

@@ -31,7 +31,8 @@ from stabledreamer_core.scene.cameras import Views, orbit
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.scene.rendering import drawable
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import STAGES, Config, with_overrides
+from stabledreamer_core.settings.config import Config, with_overrides
+from stabledreamer_core.settings.stage import STAGES
 from stabledreamer_core.tensor_files import load_tensors
 from toybox.metrics.evaluate import evaluate_views
 from toybox.metrics.pictures import DISTANCE, FOV_DEG, Camera, Cutout

@@ -35,7 +35,8 @@ from stabledreamer_core.optimization.stage import initial_scene
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.priors.schedule import ddpm_schedule
 from stabledreamer_core.scene.gaussians import Splats
-from stabledreamer_core.settings.config import Config, Stage
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import Stage
 from toybox.captions import caption
 from toybox.catalogue import Toy, all_toys
 from toybox.metrics.detail import detail

@@ -24,7 +24,8 @@ from stabledreamer_core.errors import UserError
 
 if TYPE_CHECKING:
     from stabledreamer_core.optimization.observe import Progress
-    from stabledreamer_core.settings.config import Config, StageName
+    from stabledreamer_core.settings.config import Config
+    from stabledreamer_core.settings.stage import StageName
 
 SETTINGS = Path("benchmarks/claims/small.yaml")
 OUT = Path("outputs/benchmark")

@@ -37,7 +37,8 @@ from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.assets.splats.ply import save_ply
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import STAGES, Config
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import STAGES
 from toybox.captions import parse
 from toybox.catalogue import Toy
 from toybox.metrics.pictures import (

@@ -35,7 +35,8 @@ from stabledreamer_core.assets.splats.ply import load_ply, save_ply
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
-from stabledreamer_core.settings.config import STAGES, Config
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import STAGES
 from toybox.judge_views import stage_classifier
 from toybox.metrics.evaluate import evaluate
 

@@ -34,7 +34,7 @@ from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.assets.splats.ply import load_ply, save_ply
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
-from stabledreamer_core.settings.config import STAGES
+from stabledreamer_core.settings.stage import STAGES
 from tasks.keys import MESH, STAGE1, STAGE2, step_key
 
 MADE_BY = ("stage1", "stage2")  # the steps that an asset depends on

@@ -24,7 +24,8 @@ from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.optimization.stage import run_stage
 from stabledreamer_core.scene.gaussians import Splats
-from stabledreamer_core.settings.config import STAGES, Config
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import STAGES
 
 BROWSER = """
 import json, sys, time, urllib.request

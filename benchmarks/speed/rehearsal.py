@@ -41,7 +41,8 @@ from stabledreamer_core.priors.acceleration import Acceleration, keep_compiled
 from stabledreamer_core.priors.families import FAMILIES
 from stabledreamer_core.priors.memory_plan import GB, gpu_bytes, has_eight_bit, plan_memory
 from stabledreamer_core.scene.gaussians import Splats
-from stabledreamer_core.settings.config import Config, Stage, StageName, load_config
+from stabledreamer_core.settings.config import Config, load_config
+from stabledreamer_core.settings.stage import Stage, StageName
 
 PROMPT = "a dslr photo of a corgi wearing a top hat"
 PAPER = ROOT / "params/paper.yaml"

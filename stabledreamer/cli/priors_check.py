@@ -109,7 +109,7 @@ def tell_of(chosen: Named, device: str, embeddings: Path | None) -> None:
         UserError: this machine does not have it.
     """
     from stabledreamer_core.priors.catalogue import known_source
-    from stabledreamer_core.settings.config import Stage
+    from stabledreamer_core.settings.stage import Stage
     from tasks.needs import tell
 
     known = known_source(chosen.source)

@@ -25,8 +25,8 @@ from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.observe import Observe
 from stabledreamer_core.scene.rendering import to_bytes
-from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.settings.output import Turntable
+from stabledreamer_core.settings.stage import Stage
 
 PREVIEW = "preview.png"
 NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="  # before there are pictures

@@ -16,7 +16,7 @@ from stabledreamer.runtime.artifacts import artifact_key, best_effort
 from stabledreamer.runtime.log_lines import log_progress
 from stabledreamer_core.distillation.annealing import timestep_range
 from stabledreamer_core.optimization.observe import Progress
-from stabledreamer_core.settings.config import Stage, StageName
+from stabledreamer_core.settings.stage import Stage, StageName
 
 WORDS = {  # what each step does
     "stage1": "geometry",

@@ -16,8 +16,8 @@ from stabledreamer_core.debugger.files import Seen
 from stabledreamer_core.debugger.record import facts, spread
 from stabledreamer_core.optimization.observe import Observation, Observe
 from stabledreamer_core.scene.cameras import orbit
-from stabledreamer_core.settings.config import Stage
 from stabledreamer_core.settings.output import Turntable
+from stabledreamer_core.settings.stage import Stage
 
 SHARE = 0.01  # of the stage's time, at most, beside the first picture, which loads code
 CLOCKS = (time.monotonic, time.thread_time)  # a busy machine gives us little of its processor

@@ -25,7 +25,8 @@ from stabledreamer_core.scene.cameras import Views, around
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.scene.rendering import drawable, render_chunks
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Debug, Stage
+from stabledreamer_core.settings.config import Debug
+from stabledreamer_core.settings.stage import Stage
 
 ELEVATION_DEG = 15.0
 GREY = (0.5, 0.5, 0.5)

@@ -25,7 +25,8 @@ from stabledreamer_core.distillation.view_prompts import view_words
 from stabledreamer_core.optimization.observe import Observation, Observe
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views
-from stabledreamer_core.settings.config import Debug, Stage, StageName
+from stabledreamer_core.settings.config import Debug
+from stabledreamer_core.settings.stage import Stage, StageName
 
 FOLDER = "debug"  # in the asset folder: one folder of records a stage
 

@@ -19,7 +19,7 @@ from stabledreamer_core.distillation.view_prompts import VOCABULARIES, view_prom
 from stabledreamer_core.errors import UserError, first_line
 from stabledreamer_core.priors.quiet import quiet
 from stabledreamer_core.priors.schedule import Schedule
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 SIDES = ("front", "side", "back", "overhead")
 AGAINST = 0.95  # a word that makes a side less likely than this contradicts it

@@ -10,7 +10,7 @@ import torch
 
 from stabledreamer_core.distillation.sample_step import Target
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 
 def kept(targets: list[Target], stage: Stage, step: int, name: str) -> Target | None:

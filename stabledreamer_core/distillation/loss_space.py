@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.priors import Prior
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 DECODED_PIXELS = 2**18  # at once
 Pull = Callable[[Tensor], Tensor]  # v like z -> J^T v like the images; once

@@ -16,7 +16,7 @@ from stabledreamer_core.distillation.loss import (
 )
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.priors import Prior
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 
 def noised(stage: Stage, prior: Prior, asked: Question, timesteps: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from stabledreamer_core.distillation.prior_error import log_error
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.priors import Prior
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 LEAST_SPREAD = 1e-6  # rewards that differ by less are equal but for rounding
 

@@ -16,7 +16,7 @@ from stabledreamer_core.memory import upload
 from stabledreamer_core.priors.schedule import Schedule
 from stabledreamer_core.scene.cameras import Views, orbit, sample_orbit
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 
 @dataclass

@@ -30,7 +30,7 @@ from stabledreamer_core.distillation.perp_neg import WRONG_VIEWS, perp_neg
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.variational import own_eps
 from stabledreamer_core.priors import Prior
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 NOISE_FREE_BELOW = 0.2  # NFSD's: below this noise level the prior's answer to "" is no noise
 
@@ -89,8 +89,8 @@ def classifier(stage: Stage, prior: Prior, asked: Question) -> Tensor:
     """x - sigma / alpha s (eps(x_t, y) - eps(x_t, "")): CSD, the guidance alone (arXiv 2310.19415).
 
     Classifier score distillation: what is left of SDS when the guidance scale s grows without
-    limit. SDS is this and the generative term, eps(x_t, "") - eps, of which `generative_share` keeps
-    some.
+    limit. SDS is this and the generative term, eps(x_t, "") - eps, of which `generative_share`
+    stays.
     """
     x_t = noised(stage, prior, asked, asked.timesteps)
     eps_uncond, eps_cond = _both(prior, asked, x_t)

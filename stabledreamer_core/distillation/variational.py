@@ -21,7 +21,8 @@ from stabledreamer_core.distillation.sample_step import draw_noise
 from stabledreamer_core.memory import halve_on_oom, upload
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage, Variational
+from stabledreamer_core.settings.distillation import Variational
+from stabledreamer_core.settings.stage import Stage
 
 LORA_STATE = ("weights", "step", "exp_avg", "exp_avg_sq")  # of each LoRA, the last three AdamW's
 

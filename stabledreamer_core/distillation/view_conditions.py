@@ -15,7 +15,7 @@ from stabledreamer_core.distillation.view_prompts import (
 )
 from stabledreamer_core.memory import upload
 from stabledreamer_core.scene.cameras import Views
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 
 def view_conditions(

@@ -16,7 +16,7 @@ from stabledreamer_core.distillation.view_prompts import fine_bin
 from stabledreamer_core.memory import upload
 from stabledreamer_core.priors import Prior
 from stabledreamer_core.scene.cameras import Views
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 # Images [N, 3, H, W] in [0, 1] -> probabilities [N, 8] of the arcs about azimuth 0, 45, ...
 Classify = Callable[[Tensor], Tensor]

@@ -44,7 +44,7 @@ from stabledreamer_core.rasterize import rasterization
 from stabledreamer_core.scene.cameras import Views
 from stabledreamer_core.scene.gaussians import Splats
 from stabledreamer_core.seeds import derive_seed
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 
 def optimize(

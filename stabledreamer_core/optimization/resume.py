@@ -9,7 +9,7 @@ from gsplat.strategy.base import Strategy
 
 from stabledreamer_core.errors import UserError
 from stabledreamer_core.optimization.state import TrainState
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 KEPT_STATES = 2
 

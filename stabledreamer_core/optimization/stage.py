@@ -24,7 +24,8 @@ from stabledreamer_core.priors.acceleration import Acceleration
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import Splats, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Config, Stage, StageName
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import Stage, StageName
 
 COMPILE_FROM = 4000  # steps of a stage
 

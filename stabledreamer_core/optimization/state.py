@@ -19,7 +19,7 @@ from stabledreamer_core.optimization.checkpoint import check_scene
 from stabledreamer_core.scene.cameras import Views
 from stabledreamer_core.scene.density import FixedCount, Optimizers, Params, split_largest
 from stabledreamer_core.scene.gaussians import KEYS, Splats
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 from stabledreamer_core.tensor_files import load_tensors, save_tensors
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

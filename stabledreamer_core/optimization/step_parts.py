@@ -13,7 +13,7 @@ from stabledreamer_core.distillation.loss import l2_loss
 from stabledreamer_core.priors.acceleration import graphed_with_gradient
 from stabledreamer_core.scene.gaussians import KEYS, Splats, activate
 from stabledreamer_core.scene.regularizers import regularization
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 Activate = Callable[[Splats | ParameterDict], Splats]
 # (x, x0_hat, weight, gaussians, colors, alphas, depth) -> loss [B], each view's L2 loss [B C]

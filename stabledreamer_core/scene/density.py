@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stabledreamer_core.scene.gaussians import KEYS, Splats
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Density
+from stabledreamer_core.settings.scene import Density
 
 Params = dict[str, torch.nn.Parameter] | torch.nn.ParameterDict
 Optimizers = dict[str, torch.optim.Optimizer]

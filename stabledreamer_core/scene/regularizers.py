@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stabledreamer_core.scene.gaussians import Splats
-from stabledreamer_core.settings.config import Regularizers
+from stabledreamer_core.settings.scene import Regularizers
 
 
 def opacity(alphas: Tensor) -> Tensor:

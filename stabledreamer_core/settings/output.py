@@ -5,18 +5,16 @@ The docstring under a field is its documentation, and its comment in params.yaml
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from stabledreamer_core.settings.section import Section
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Color = tuple[Unit, Unit, Unit]
 FormatName = Literal["ply", "compressed-ply", "spz", "spz-v4", "sog", "gltf", "usdz", "obj", "stl"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Turntable(_Section):
+class Turntable(Section):
     """turntable.mp4 and preview.png."""
 
     frames: int = Field(default=120, ge=1, le=3600)
@@ -47,7 +45,7 @@ class Turntable(_Section):
     """Side in pixels of each of the eight views in preview.png (four across, two down)."""
 
 
-class Mesh(_Section):
+class Mesh(Section):
     """mesh.glb: a closed coloured surface around the Gaussians."""
 
     height: float = Field(default=1.0, gt=0.0, le=1000.0)
@@ -97,14 +95,14 @@ class Mesh(_Section):
         return self.model_copy(update={"texture": False})
 
 
-class Export(_Section):
+class Export(Section):
     """Further files of the Gaussians and the mesh (docs/outputs.md), made by every run."""
 
     formats: tuple[FormatName, ...] = ()
     """Of compressed-ply, spz, spz-v4, sog, gltf, usdz, obj, stl; gaussians.ply is always there."""
 
 
-class ViewPrior(_Section):
+class ViewPrior(Section):
     """How a prior is asked which side a render shows (metrics/view_classifier.py)."""
 
     prior: str = Field(default="priors/toybox-if", min_length=1)
@@ -131,7 +129,7 @@ class ViewPrior(_Section):
     """Noises for each view and noise level. Prior calls: 8 views x words x levels x noises."""
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """The figures under `metrics` in run.json: most of them for Toybox prompts only."""
 
     judge: str = Field(default="priors/toybox-judge", min_length=1)

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stabledreamer_core.distillation.target import evaluations
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 from tasks.report.charts import loss_chart, noise_chart
 
 TITLES = {"stage1": "Stage 1", "stage2": "Stage 2"}

@@ -11,7 +11,8 @@ from benchmarks.search.results import recipe_config
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.target import evaluations
-from stabledreamer_core.settings.config import Config, Stage
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import Stage
 
 PEERS = sorted((ROOT / "params/recipes").glob("*.yaml"))
 SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())

@@ -17,7 +17,7 @@ from stabledreamer_core.scene.cameras import orbit
 from stabledreamer_core.scene.density import FixedCount
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 from stabledreamer_core.tensor_files import load_tensors, save_tensors
 
 

@@ -13,7 +13,7 @@ import pytest
 from stabledreamer.runtime import live, progress
 from stabledreamer.runtime.settings import load_config, presets
 from stabledreamer_core.optimization.observe import Progress
-from stabledreamer_core.settings.config import STAGES
+from stabledreamer_core.settings.stage import STAGES
 from tasks.keys import STEPS
 
 

@@ -13,7 +13,8 @@ from stabledreamer_core.priors import load_prior
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Config, Stage
+from stabledreamer_core.settings.config import Config
+from stabledreamer_core.settings.stage import Stage
 
 pytestmark = [
     pytest.mark.gpu,

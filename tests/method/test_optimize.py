@@ -19,7 +19,7 @@ from stabledreamer_core.priors.schedule import ddpm_schedule
 from stabledreamer_core.scene.density import density_strategy
 from stabledreamer_core.scene.gaussians import KEYS, Splats, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 CPU = torch.device("cpu")
 

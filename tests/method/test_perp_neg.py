@@ -17,7 +17,8 @@ from stabledreamer_core.distillation.perp_neg import (
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.target import TARGETS, denoise, evaluations
 from stabledreamer_core.priors.schedule import ddpm_schedule
-from stabledreamer_core.settings.config import Inversion, Stage, ViewBias
+from stabledreamer_core.settings.distillation import Inversion, ViewBias
+from stabledreamer_core.settings.stage import Stage
 
 B, K = 3, 2
 SHAPE = (4, 5, 5)

@@ -23,14 +23,9 @@ from stabledreamer_core.optimization.loop import optimize
 from stabledreamer_core.optimization.observe import Observation
 from stabledreamer_core.scene.gaussians import init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import (
-    Config,
-    Debug,
-    Inversion,
-    Reward,
-    Stage,
-    with_overrides,
-)
+from stabledreamer_core.settings.config import Config, Debug, with_overrides
+from stabledreamer_core.settings.distillation import Inversion, Reward
+from stabledreamer_core.settings.stage import Stage
 from tests.method.test_optimize import CPU, begin, small_stage
 from tests.method.test_targets import MEANS, SCHEDULES, TIMESTEPS, Known, S, eps_of, question, stage
 

@@ -8,23 +8,18 @@ import yaml
 
 from stabledreamer.runtime.root import PARAMS
 from stabledreamer_core.errors import UserError
-from stabledreamer_core.settings.config import (
+from stabledreamer_core.settings.config import Config, compose, load_config
+from stabledreamer_core.settings.distillation import (
     Annealing,
-    Cameras,
-    Config,
-    Density,
     Inversion,
-    LearningRates,
-    Regularizers,
     Reward,
-    Stage,
     Variational,
     ViewBias,
-    compose,
-    load_config,
 )
 from stabledreamer_core.settings.output import Evaluate, Mesh, Turntable
 from stabledreamer_core.settings.params_file import params_yaml
+from stabledreamer_core.settings.scene import Cameras, Density, LearningRates, Regularizers
+from stabledreamer_core.settings.stage import Stage
 
 SECTIONS = (
     *(Annealing, Cameras, Inversion, LearningRates, Density, Regularizers, Reward, Variational),

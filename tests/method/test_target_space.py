@@ -13,7 +13,7 @@ from stabledreamer_core.distillation.loss_space import (
     to_prior_space,
 )
 from stabledreamer_core.priors import Prior, load_prior
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from stabledreamer_core.distillation.noise import inverted, mixed
 from stabledreamer_core.distillation.question import Question
 from stabledreamer_core.distillation.target import TARGETS, denoise, evaluations
 from stabledreamer_core.priors.schedule import Schedule, ddpm_schedule, flow_schedule
-from stabledreamer_core.settings.config import Inversion, Stage
+from stabledreamer_core.settings.distillation import Inversion
+from stabledreamer_core.settings.stage import Stage
 
 S = 0.4  # standard deviation of the clean images
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2

@@ -19,7 +19,8 @@ from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.priors import Prior, load_prior
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Stage, load_config
+from stabledreamer_core.settings.config import load_config
+from stabledreamer_core.settings.stage import Stage
 from tests import tiny_families
 from tests.method.test_optimize import CPU, begin, small_stage, strategy_of
 

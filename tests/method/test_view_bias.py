@@ -22,7 +22,8 @@ from stabledreamer_core.optimization.state import TrainState
 from stabledreamer_core.scene.cameras import orbit
 from stabledreamer_core.scene.gaussians import KEYS, init_ball
 from stabledreamer_core.seeds import generator
-from stabledreamer_core.settings.config import Config, Debug, Stage, with_overrides
+from stabledreamer_core.settings.config import Config, Debug, with_overrides
+from stabledreamer_core.settings.stage import Stage
 from tests.method.test_optimize import CPU, begin, known_prior, small_stage, strategy_of
 from tests.method.test_targets import SCHEDULES, Known, parts, question
 from tests.method.test_targets import stage as known_stage

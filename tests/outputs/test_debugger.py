@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from stabledreamer.runtime.settings import load_config
-from stabledreamer_core.settings.config import Stage
+from stabledreamer_core.settings.stage import Stage
 from stabledreamer_core.debugger.record import difference, is_recorded, pictures, recorder, spread
 from stabledreamer_core.debugger.probe import probe
 from stabledreamer_core.debugger.files import read_records
