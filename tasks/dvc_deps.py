@@ -68,7 +68,7 @@ def code_deps(pipeline: str, stage: str) -> list[str]:
 def is_code(dep: str) -> bool:
     """Whether a stage's dependency is one that `code_deps` answers for."""
     path = PurePosixPath(dep)
-    return path.parts[0] in METHOD or path.parts[0] in PACKAGES and path.suffix in ("", *CODE)
+    return path.parts[0] in METHOD or (path.parts[0] in PACKAGES and path.suffix in ("", *CODE))
 
 
 def imported_by(module: str, function: str) -> set[str]:

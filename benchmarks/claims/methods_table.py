@@ -27,8 +27,8 @@ ABOUT = """# Noises and targets, measured
 Twelve tune prompts, seed 0; what was made is in benchmarks/search/, methods_stage1.yaml,
 methods_stage2.yaml and kept_stage1.yaml, what it means in
 [targets](../../docs/targets.md#what-each-is-worth) and [results](../../docs/results.md). Means over
-n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`, two-sided, over
-the prompts that both have, of this metric alone: of twenty equal ones, one falls below .05.
+n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`, two-sided,
+over the prompts that both have, of this metric alone: of twenty equal ones, one falls below .05.
 
 Repeat all of it by `dvc repro benchmarks/experiments/dvc.yaml:methods_page`.
 """
