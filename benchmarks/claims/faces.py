@@ -9,11 +9,11 @@ one category tend to fail alike, so every test is repeated with categories for p
 asset's figures are in OUT/rows.jsonl; given such a file for OUT, it prints the tables of it.
 
 With --strips it needs only the first command and no Gaussians: the judge sees the eight small views
-of each asset that make_assets leaves, so that shares move by 1/8, and there is no geometry.
+that make_assets leaves of each asset's last stage, so that shares move by 1/8, and there is no
+geometry.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from PIL import Image
 from benchmarks.claims.rows import Row, read_settings
 from benchmarks.claims.statistics import compare, describe
 from benchmarks.claims.tables import markdown, summarise
-from benchmarks.search.results import read_results, result_name
+from benchmarks.search.results import read_results, result_name, row_of, write_results
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device
@@ -45,17 +45,36 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="faces.yaml")
     parser.add_argument("out", type=Path, help="what make_assets made, and suite_table measured")
     parser.add_argument("--strips", action="store_true", help="of eight views each, unmeasured")
+    parser.add_argument("--rows", type=Path, help="where the figures go; default: OUT/rows.jsonl")
+    parser.add_argument("--page", type=Path, help="write the tables there, too")
     arguments = parser.parse_args()
-    claims, out = read_settings(arguments.file)["claims"], arguments.out
+    out = arguments.out
     if out.is_file():
         rows = read_results(out)
     else:
         rows = all_rows(out, arguments.strips)
-        with atomic_write(out / "rows.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(table(rows, claims))
-    print("By category:\n\n" + paired_tests(by_category(rows), claims))
-    print(markdown(summarise(rows, claims)), end="")
+        write_results(arguments.rows or out / "rows.jsonl", rows)
+    text = tables(rows, read_settings(arguments.file)["claims"])
+    print(text, end="")
+    if arguments.page:
+        with atomic_write(arguments.page) as temporary:
+            temporary.write_text(page(arguments.file, text), encoding="utf-8")
+
+
+def page(file: Path, text: str) -> str:
+    """The tables under a heading that says whose they are."""
+    name = file.stem
+    made = f"`dvc repro benchmarks/experiments/dvc.yaml:faces@{name}`"
+    return (
+        f"# {name}\n\nWhat was made: [{file.name}](../../benchmarks/claims/{file.name}); every "
+        f"asset's figures: [{name}.jsonl]({name}.jsonl); repeat both by {made}.\n\n{text}"
+    )
+
+
+def tables(rows: list[Row], claims: list[dict[str, Any]]) -> str:
+    """All of them as Markdown: `frontal` by variant, its tests, and those of the other metrics."""
+    tests = "By category:\n\n" + paired_tests(by_category(rows), claims)
+    return f"{table(rows, claims)}\n{tests}\n{markdown(summarise(rows, claims))}"
 
 
 def all_rows(out: Path, strips: bool) -> list[Row]:
@@ -65,7 +84,7 @@ def all_rows(out: Path, strips: bool) -> list[Row]:
     if strips:
         rows = list(strip_rows(out, settings, device))
     else:
-        rows = [_row(asset, asset["metrics"]) for asset in read_results(out / "measured.jsonl")]
+        rows = [row_of(asset, asset["metrics"]) for asset in read_results(out / "measured.jsonl")]
     for prompt in dict.fromkeys(row["prompt"] for row in rows):
         camera = true_camera(_toy(prompt), settings.elevation_deg)
         true = evaluate_views(camera, prompt, settings, torch.device("cpu"))
@@ -77,17 +96,13 @@ def strip_rows(out: Path, settings: Evaluate, device: torch.device) -> Iterator[
     """make_assets.py's assets, seen in its strips: eight square views from azimuth 0, 45, ..."""
     judge = load_judge(settings.judge, device)
     for asset in read_results(out / "results.jsonl"):
-        with Image.open(out / result_name(asset, "strips", "-1.png")) as strip:
+        last = 2 if "loss2" in asset else 1
+        with Image.open(out / result_name(asset, "strips", f"-{last}.png")) as strip:
             pixels = torch.from_numpy(np.array(strip.convert("RGB"))).to(device) / 255.0
         views = pixels.unflatten(1, (VIEWS, -1)).permute(1, 3, 0, 2)
         seen = judge_views(judge, views[None])["view"]
         shares = {"view": share_near(seen, 1), "view_exact": share_near(seen, 0)}
-        yield _row(asset, shares | {"frontal": share_named(seen, 0)})
-
-
-def _row(asset: dict[str, Any], metrics: dict[str, Any]) -> Row:
-    kept = {name: asset[name] for name in ("prompt", "seed")}
-    return {"variant": asset["recipe"], **kept, "metrics": metrics}
+        yield row_of(asset, shares | {"frontal": share_named(seen, 0)})
 
 
 def _toy(prompt: str) -> Toy:

@@ -29,11 +29,11 @@ from benchmarks.search.results import (
     read_results,
     recipe_config,
     result_name,
+    write_results,
 )
-from benchmarks.search.scores import doubt, haze
+from benchmarks.search.scores import doubt, haze, outline
 from stabledreamer_core.assets.mesh.extract import write_mesh
 from stabledreamer_core.assets.splats.ply import load_ply
-from stabledreamer_core.files import atomic_write
 from tasks.keys import MESH, STAGE2, step_key
 from toybox.metrics.evaluate import evaluate
 
@@ -42,13 +42,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--measured", type=Path, help="default: OUT/measured.jsonl")
+    parser.add_argument(
+        "--stage1", action="store_true", help="also after stage 1, where both were kept: RECIPE-1"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     arguments = parser.parse_args()
     out = arguments.out
     file = arguments.measured or out / "measured.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    todo = unmeasured(out, file)
+    todo = unmeasured(out, file, arguments.stage1)
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     with (
         ProcessPoolExecutor(arguments.workers, context) as pool,
@@ -60,9 +63,17 @@ def main() -> None:
     print(table(read_results(file)))
 
 
-def unmeasured(out: Path, file: Path) -> list[Result]:
-    """The results without a measurement, each with its key; one under another key is dropped."""
+def unmeasured(out: Path, file: Path, stage1: bool = False) -> list[Result]:
+    """The results without a measurement, each with its key; one under another key is dropped.
+
+    Args:
+        stage1: an asset of two stages counts twice, after the first as one of the recipe RECIPE-1.
+    """
     results = read_results(out / "results.jsonl")
+    for result in results:
+        result["ply"] = result_name(result, "plys", f"-{_stages(tuple(result['set']))}.ply")
+    if stage1:
+        results += [early for result in results for early in _after_stage1(out, result)]
     for result in results:
         made = f"{result.get('key')} {_measuring(tuple(result['set']))}"
         result["measured_key"] = hashlib.sha256(made.encode()).hexdigest()
@@ -70,10 +81,22 @@ def unmeasured(out: Path, file: Path) -> list[Result]:
     measured = read_results(file)
     kept = [one for one in measured if keys.get(name_of(one)) == one.get("measured_key")]
     if len(kept) < len(measured):
-        with atomic_write(file) as temporary:
-            temporary.write_text("".join(json.dumps(one) + "\n" for one in kept))
+        write_results(file, kept)
     done = {name_of(one) for one in kept}
     return [result for result in results if name_of(result) not in done]
+
+
+@cache
+def _stages(settings: tuple[str, ...]) -> int:
+    return 2 if recipe_config(list(settings)).stage2.iterations else 1
+
+
+def _after_stage1(out: Path, result: Result) -> list[Result]:
+    """The asset as stage 1 left it; none where it was not kept or is the last."""
+    ply = result_name(result, "plys", "-1.ply")
+    if ply == result["ply"] or not (out / ply).exists():
+        return []
+    return [{**result, "recipe": f"{result['recipe']}-1", "ply": ply}]
 
 
 @cache
@@ -117,14 +140,14 @@ def _measure(job: tuple[Path, Result, str]) -> Result:
     if where == "auto":
         where = "cuda" if torch.cuda.is_available() else "cpu"
     config, device = recipe_config(result["set"]), torch.device(where)
-    last = 2 if config.stage2.iterations else 1
-    splats = load_ply(out / result_name(result, "plys", f"-{last}.ply"))
+    splats = load_ply(out / result["ply"])
     with tempfile.TemporaryDirectory() as folder:
         mesh = Path(folder) / "mesh.glb"
         write_mesh(splats, config.mesh.shape(), mesh, device)
         figures = evaluate(splats, result["prompt"], config.evaluate, device, mesh)
         figures["doubt"] = doubt(splats, result["prompt"], config, device)
         figures["haze"] = haze(splats, config, device)
+        figures |= outline(splats, result["prompt"], config, device)
     return {**result, "metrics": result.get("metrics", {}) | figures}
 
 

@@ -28,11 +28,17 @@ from typing import Any
 import torch
 import yaml
 
-from benchmarks.search.results import Result, name_of, read_results, recipe_config, result_name
+from benchmarks.search.results import (
+    Result,
+    name_of,
+    read_results,
+    recipe_config,
+    result_name,
+    write_results,
+)
 from benchmarks.search.strips import write_sheets, write_strip
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.assets.splats.ply import load_ply, save_ply
-from stabledreamer_core.files import atomic_write
 from stabledreamer_core.optimization.stage import pick_device, run_stages
 from stabledreamer_core.settings.stage import STAGES
 from tasks.keys import MESH, STAGE1, STAGE2, step_key
@@ -120,8 +126,7 @@ def missing(jobs: list[Result], out: Path) -> list[Result]:
     if len(kept) < len(results):
         stale = len(results) - len(kept)
         print(f"{stale} results of other settings, priors or code are made again", flush=True)
-        with atomic_write(out / "results.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(one) + "\n" for one in kept))
+        write_results(out / "results.jsonl", kept)
     done = {name_of(result) for result in kept}
     return [job for job in jobs if name_of(job) not in done]
 

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
-from benchmarks.claims.faces import by_category, paired_tests, strip_rows, table
+from benchmarks.claims.faces import by_category, page, paired_tests, strip_rows, table, tables
 from benchmarks.claims.rows import read_settings
-from benchmarks.search.results import result_name
+from benchmarks.search.results import read_results, result_name
+from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
 from toybox.captions import caption
 from toybox.catalogue import CATEGORIES, Toy
@@ -54,8 +56,16 @@ def test_all_heldout_toys_with_a_front_are_asked_for() -> None:
     assert asked == [caption(toy) for toy in fronts]
 
 
+@pytest.mark.parametrize("name", ["faces-strong", "faces-schedules", "faces-cures"])
+def test_the_pages_show_the_committed_rows(name: str) -> None:
+    """`benchmarks.claims.faces FILE ROWS --page PAGE` writes them anew."""
+    file, published = ROOT / f"benchmarks/claims/{name}.yaml", ROOT / "metrics/experiments"
+    text = tables(read_results(published / f"{name}.jsonl"), read_settings(file)["claims"])
+    assert (published / f"{name}.md").read_text() == page(file, text)
+
+
 def test_strips_are_judged_as_the_views_they_show(tmp_path: Path) -> None:
-    """Of a true toy, and of one that shows its front three times more."""
+    """Of a true toy, and of one that shows its front three times more, after stage 2."""
     prompt = "a purple fish on a pink cube"
     camera = true_camera(Toy("fish", "purple", "cube", "pink"), SETTINGS.elevation_deg)
     turned = {"true": eight_azimuths(), "wide": torch.tensor([0, 45, 0, 135, 180, 0, 0, 315.0])}
@@ -65,7 +75,9 @@ def test_strips_are_judged_as_the_views_they_show(tmp_path: Path) -> None:
         pictures = cutout.colour + (1.0 - cutout.alpha) * 0.6
         pixels = (pictures.clamp(0, 1) * 255).round().byte().permute(2, 0, 3, 1).flatten(1, 2)
         results.append({"recipe": recipe, "prompt": prompt, "seed": 1})
-        strip = tmp_path / result_name(results[-1], "strips", "-1.png")
+        last = 2 if recipe == "wide" else 1
+        results[-1] |= {f"loss{number}": 0.1 for number in range(1, last + 1)}
+        strip = tmp_path / result_name(results[-1], "strips", f"-{last}.png")
         strip.parent.mkdir(parents=True)
         Image.fromarray(pixels.numpy()).save(strip)
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in results))

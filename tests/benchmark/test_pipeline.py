@@ -13,6 +13,7 @@ from tasks.dvc_deps import PACKAGES, ROOTS, code_deps, is_code
 
 SMALL = yaml.safe_load((ROOT / "benchmarks/claims/small.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())
+EXPERIMENTS = "benchmarks/experiments/dvc.yaml"
 GPU_STAGES = yaml.safe_load((ROOT / "benchmarks/gpu/dvc.yaml").read_text())["stages"]
 
 
@@ -39,6 +40,23 @@ def test_gpu_pipeline():
     assert set(found) == {*made, *measured, "make_nerf", "measure_nerf", "summary"}
 
 
+def test_experiments_pipeline():
+    """A target for each file of rows that it publishes, made from all that its YAML file names."""
+    faces = {"faces-strong", "faces-schedules", "faces-cures"}
+    methods = {"methods-stage1", "methods-stage2", "kept-stage1"}
+    made = {f"make@{name}" for name in (faces | methods) - {"methods-stage2"}}
+    judged = {f"faces@{name}" for name in faces} | {f"methods@{name}" for name in methods}
+    others = {"strong_prior", "make_stage2", "methods_page"}
+    assert set(stages(EXPERIMENTS)) == made | judged | others
+    items = yaml.safe_load((ROOT / EXPERIMENTS).read_text())["stages"]["make"]["foreach"]
+    for name, item in items.items():
+        search = yaml.safe_load((ROOT / item["file"]).read_text())
+        assert item["file"].replace("_", "-").endswith(f"/{name}.yaml")
+        assert search["prompts"] == item["prompts"]  # whose change makes the assets again
+        strong = any("priors-strong" in setting for setting in search["base"])
+        assert ("strong" in item["prior"]) == strong == (name in faces)
+
+
 def test_a_stale_lock_file_still_loads():
     """That of the GPU benchmark is of stages with other names."""
     command = [sys.executable, "-m", "dvc", "status", "--json", "benchmarks/gpu/dvc.yaml"]
@@ -50,6 +68,13 @@ def test_the_matrix_names_what_there_is():
     assert set(SMALL["matrix"]["prompts"]) == set(SMALL["prompts"])
     assert set(SMALL["matrix"]["recipes"]) == set(SMALL["recipes"])
     assert GPU["recipes"] == GPU["ablations"] | GPU["peers"]
+
+
+@pytest.mark.parametrize("file", ["faces-strong", "faces-schedules", "faces-cures"])
+def test_the_experiments_claims_name_recipes(file):
+    settings = yaml.safe_load((ROOT / f"benchmarks/claims/{file}.yaml").read_text())
+    for claim in settings["claims"]:
+        assert {claim["ours"], claim["other"]} <= set(settings["recipes"]), claim
 
 
 @pytest.mark.parametrize("settings", [SMALL, GPU], ids=["small", "gpu"])

@@ -106,6 +106,23 @@ def test_what_was_measured_otherwise_is_measured_again(tmp_path: Path):
     assert len((tmp_path / "measured.jsonl").read_text().splitlines()) == 7
 
 
+def test_what_both_stages_left_is_measured_twice(tmp_path: Path):
+    """An asset of stage 1 alone, one of both, and one whose stage 1 was made elsewhere."""
+    recipes = {"first": ["stage2.iterations=0"], "both": [], "second": []}
+    search = {**SEARCH, "prompts": ["a red bear"], "seeds": [0], "recipes": recipes}
+    finish(tmp_path, jobs_of(search))
+    for ply in ("first/red-bear-s0-1", "both/red-bear-s0-1", "both/red-bear-s0-2"):
+        (tmp_path / f"plys/{ply}.ply").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"plys/{ply}.ply").touch()
+    todo = suite_table.unmeasured(tmp_path, tmp_path / "measured.jsonl", stage1=True)
+    assert {one["recipe"]: one["ply"] for one in todo} == {
+        "first": "plys/first/red-bear-s0-1.ply",
+        "both": "plys/both/red-bear-s0-2.ply",
+        "second": "plys/second/red-bear-s0-2.ply",
+        "both-1": "plys/both/red-bear-s0-1.ply",
+    }
+
+
 @pytest.mark.slow  # 45 s; what it rests on, the keys, is tested above
 def test_the_command_runs_what_changed_alone(tmp_path: Path):
     search = {

@@ -1,0 +1,99 @@
+"""What each noise and target is worth, from every asset's figures: metrics/experiments/methods.md.
+
+    python -m benchmarks.claims.methods_table                     # write the page anew
+    python -m benchmarks.claims.methods_table MEASURED ROWS       # suite_table's file as rows first
+
+The searches are benchmarks/search/methods_stage1.yaml, methods_stage2.yaml and kept_stage1.yaml.
+The last one has no recipe `default`: it is compared with that of the other two, made from the same
+prompts and seeds.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+from benchmarks.claims.statistics import Row, compare
+from benchmarks.claims.tables import table
+from benchmarks.search.results import read_results, row_of, write_results
+from stabledreamer.runtime.root import ROOT
+from stabledreamer_core.files import atomic_write
+
+FOLDER = ROOT / "metrics" / "experiments"
+METRICS = ("chamfer", "f_score", "normal_consistency", "colour_error", "detail", "size")
+REFERENCE = "default"
+EARLY = "-1"  # how kept-stage1's variants after stage 1 end
+ABOUT = """# Noises and targets, measured
+
+Twelve tune prompts, seed 0; what was made is in benchmarks/search/, methods_stage1.yaml,
+methods_stage2.yaml and kept_stage1.yaml, what it means in
+[targets](../../docs/targets.md#what-each-is-worth) and [results](../../docs/results.md). Means over
+n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`, two-sided,
+over the prompts that both have, of this metric alone: of twenty equal ones, one falls below .05.
+
+Repeat all of it by `dvc repro benchmarks/experiments/dvc.yaml:methods_page`.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("measured", type=Path, nargs="?", help="what suite_table measured")
+    parser.add_argument("rows", type=Path, nargs="?", help="the rows file to write instead")
+    arguments = parser.parse_args()
+    if arguments.measured is None:
+        with atomic_write(FOLDER / "methods.md") as temporary:
+            temporary.write_text(page(), encoding="utf-8")
+        return
+    if arguments.rows is None:
+        parser.error("name the rows file to write, too")
+    measured = read_results(arguments.measured)
+    write_results(arguments.rows, [row_of(asset, asset["metrics"]) for asset in measured])
+
+
+def page() -> str:
+    """The page of the rows in metrics/experiments."""
+    stage1, stage2, kept = (
+        read_results(FOLDER / f"{name}.jsonl")
+        for name in ("methods-stage1", "methods-stage2", "kept-stage1")
+    )
+    early = [row for row in kept if row["variant"].endswith(EARLY)]
+    late = [row for row in kept if not row["variant"].endswith(EARLY)]
+    sections = {
+        "Stage 1: methods-stage1": stage1,
+        "Stage 2: methods-stage2": stage2,
+        "Kept targets and less guidance, after both stages: kept-stage1": late + only(stage2),
+        "The same after stage 1": early + only(stage1),
+    }
+    parts = [f"\n## {heading}\n\n{methods_table(rows)}\n" for heading, rows in sections.items()]
+    return ABOUT + "".join(parts)
+
+
+def only(rows: list[Row], variant: str = REFERENCE) -> list[Row]:
+    """One variant's rows."""
+    return [row for row in rows if row["variant"] == variant]
+
+
+def methods_table(rows: list[Row], reference: str = REFERENCE) -> str:
+    """Markdown: a line a variant, the best chamfer first, with p against the reference."""
+    lines = {
+        variant: [variant, len(only(rows, variant))]
+        + [_cell(rows, variant, reference, metric) for metric in METRICS]
+        for variant in dict.fromkeys(row["variant"] for row in rows)
+    }
+    ranked = sorted(lines, key=lambda variant: mean(rows, variant, "chamfer"))
+    return table(["", "n", *METRICS], [lines[variant] for variant in ranked])
+
+
+def mean(rows: list[Row], variant: str, metric: str) -> float:
+    """Over a variant's assets."""
+    return statistics.fmean(row["metrics"][metric] for row in only(rows, variant))
+
+
+def _cell(rows: list[Row], variant: str, reference: str, metric: str) -> str:
+    digits = 4 if metric in ("chamfer", "colour_error") else 3
+    value = f"{mean(rows, variant, metric):.{digits}f}"
+    paired = None if variant == reference else compare(rows, variant, reference, metric)
+    return f"{value} ({paired['p']:.4f})" if paired else value
+
+
+if __name__ == "__main__":
+    main()
