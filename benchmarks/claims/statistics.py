@@ -97,12 +97,14 @@ def _assets(rows: list[Row], variant: str, metric: str) -> set[tuple[str, int]]:
 def signed_rank_p(differences: list[float]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test; zeros are dropped, ties share their rank.
 
-    Up to 13 differences every choice of signs is tried, so ties do no harm.
+    Up to 13 differences it is exact: where some tie, which the formula does not allow, by trying
+    every choice of signs.
     """
     differences = [value for value in differences if abs(value) > 1e-12]
     if len(differences) < 2:
         return 1.0
     method = "approx"
     if len(differences) <= 13:
-        method = stats.PermutationMethod(n_resamples=2**13)
+        tie = len({abs(value) for value in differences}) < len(differences)
+        method = stats.PermutationMethod(n_resamples=2**13) if tie else "exact"
     return float(stats.wilcoxon(differences, method=method).pvalue)
