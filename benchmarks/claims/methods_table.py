@@ -9,10 +9,10 @@ prompts and seeds.
 """
 
 import argparse
-import statistics
 from pathlib import Path
+from statistics import fmean
 
-from benchmarks.claims.statistics import Row, compare
+from benchmarks.claims.statistics import Row, compare, prompt_means
 from benchmarks.claims.tables import table
 from benchmarks.search.results import read_results, row_of, write_results
 from stabledreamer.runtime.root import ROOT
@@ -79,18 +79,17 @@ def methods_table(rows: list[Row], reference: str = REFERENCE) -> str:
         + [_cell(rows, variant, reference, metric) for metric in METRICS]
         for variant in dict.fromkeys(row["variant"] for row in rows)
     }
-    ranked = sorted(lines, key=lambda variant: mean(rows, variant, "chamfer"))
+    ranked = sorted(lines, key=lambda variant: _mean(rows, variant, "chamfer"))
     return table(["", "n", *METRICS], [lines[variant] for variant in ranked])
 
 
-def mean(rows: list[Row], variant: str, metric: str) -> float:
-    """Over a variant's assets."""
-    return statistics.fmean(row["metrics"][metric] for row in only(rows, variant))
+def _mean(rows: list[Row], variant: str, metric: str) -> float:
+    return fmean(prompt_means(rows, variant, metric).values())
 
 
 def _cell(rows: list[Row], variant: str, reference: str, metric: str) -> str:
     digits = 4 if metric in ("chamfer", "colour_error") else 3
-    value = f"{mean(rows, variant, metric):.{digits}f}"
+    value = f"{_mean(rows, variant, metric):.{digits}f}"
     paired = None if variant == reference else compare(rows, variant, reference, metric)
     return f"{value} ({paired['p']:.4f})" if paired else value
 

@@ -23,6 +23,7 @@ from stabledreamer_core.scene.rendering import to_bytes
 from stabledreamer_core.settings.config import Config, with_overrides
 
 PROMPT, SHARE, LEVELS = "a red bear wearing a top hat", 0.2, [0.3, 0.5, 0.8]
+GUIDED = ["stage1.guidance_scale=5"]  # the difference methods show little with less
 METHODS = {  # what stands beside a row: its settings
     "one_step\n(SDS)": [],
     "one_step, noise\ninverted (SDI)": ["noise=inverted"],
@@ -37,7 +38,7 @@ METHODS = {  # what stands beside a row: its settings
 
 
 def main() -> None:
-    config = load_config()
+    config = load_config(overrides=GUIDED)
     few = round(SHARE * config.stage1.iterations)
     unfinished = with_overrides(config, [f"stage1.iterations={few}"])
     places = {"base": ROOT, "cache_dir": EMBEDDINGS}
