@@ -3,35 +3,45 @@
     python -m benchmarks.claims.methods_table                     # write the page anew
     python -m benchmarks.claims.methods_table MEASURED ROWS       # suite_table's file as rows first
 
-The searches are benchmarks/search/methods_stage1.yaml, methods_stage2.yaml and kept_stage1.yaml.
-The last one has no recipe `default`: it is compared with that of the other two, made from the same
-prompts and seeds.
+On test prompts: targets_stage1.yaml and targets_stage2.yaml beside this file. The searches on tune
+prompts are in benchmarks/search. kept_stage1.yaml has no recipe `default`: it is compared with
+those of methods_stage1.yaml and methods_stage2.yaml, made from the same prompts and seeds.
 """
 
 import argparse
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.claims.statistics import Row, compare, prompt_means
+from benchmarks.claims.statistics import Row, compare, describe, prompt_means
 from benchmarks.claims.tables import table
 from benchmarks.search.results import read_results, row_of, write_results
 from stabledreamer.runtime.root import ROOT
 from stabledreamer_core.files import atomic_write
 
 FOLDER = ROOT / "metrics" / "experiments"
-METRICS = ("chamfer", "f_score", "normal_consistency", "colour_error", "detail", "size")
+METRICS = ("chamfer", "f_score", "normal_consistency", "colour_error", "detail", "haze", "size")
 REFERENCE = "default"
 EARLY = "-1"  # how kept-stage1's variants after stage 1 end
 ABOUT = """# Noises and targets, measured
 
-Twelve tune prompts, seed 0; what was made is in benchmarks/search/, methods_stage1.yaml,
-methods_stage2.yaml and kept_stage1.yaml, what it means in
-[targets](../../docs/targets.md#what-each-is-worth) and [results](../../docs/results.md). Means over
-n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`, two-sided,
-over the prompts that both have, of this metric alone: of twenty equal ones, one falls below .05.
+What it means is in [targets](../../docs/targets.md#what-each-is-worth). The first two tables are of
+twelve test prompts and three seeds, the others of twelve tune prompts and seed 0. Means over n
+assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`, two-sided, over
+the prompts that both have, of this metric alone: of twenty equal ones, one falls below .05. *Seeds*
+is chamfer's standard deviation over the seeds of a prompt.
 
 Repeat all of it by `dvc repro benchmarks/experiments/dvc.yaml:methods_page`.
 """
+NAMES = (
+    "targets-stage1",
+    "targets-stage2",
+    "methods-stage1",
+    "methods-stage2",
+    "kept-stage1",
+    "combined-stage1",
+    "combined-stage2",
+    "combined",
+)
 
 
 def main() -> None:
@@ -51,19 +61,23 @@ def main() -> None:
 
 def page() -> str:
     """The page of the rows in metrics/experiments."""
-    stage1, stage2, kept = (
-        read_results(FOLDER / f"{name}.jsonl")
-        for name in ("methods-stage1", "methods-stage2", "kept-stage1")
-    )
+    rows = {name: read_results(FOLDER / f"{name}.jsonl") for name in NAMES}
+    kept = rows["kept-stage1"]
     early = [row for row in kept if row["variant"].endswith(EARLY)]
     late = [row for row in kept if not row["variant"].endswith(EARLY)]
     sections = {
-        "Stage 1: methods-stage1": stage1,
-        "Stage 2: methods-stage2": stage2,
-        "Kept targets and less guidance, after both stages: kept-stage1": late + only(stage2),
-        "The same after stage 1": early + only(stage1),
+        "Stage 1 on test prompts: targets-stage1": rows["targets-stage1"],
+        "Stage 2 on test prompts: targets-stage2": rows["targets-stage2"],
+        "Stage 1: methods-stage1": rows["methods-stage1"],
+        "Stage 2: methods-stage2": rows["methods-stage2"],
+        "Kept targets and less guidance, after both stages: kept-stage1": late
+        + only(rows["methods-stage2"]),
+        "The same after stage 1": early + only(rows["methods-stage1"]),
+        "Stage 1 from the default it led to: combined-stage1": rows["combined-stage1"],
+        "Stage 2 from there: combined-stage2": rows["combined-stage2"],
+        "The best of both, two seeds, through both stages: combined": rows["combined"],
     }
-    parts = [f"\n## {heading}\n\n{methods_table(rows)}\n" for heading, rows in sections.items()]
+    parts = [f"\n## {heading}\n\n{methods_table(found)}\n" for heading, found in sections.items()]
     return ABOUT + "".join(parts)
 
 
@@ -77,14 +91,21 @@ def methods_table(rows: list[Row], reference: str = REFERENCE) -> str:
     lines = {
         variant: [variant, len(only(rows, variant))]
         + [_cell(rows, variant, reference, metric) for metric in METRICS]
+        + [_spread(rows, variant)]
         for variant in dict.fromkeys(row["variant"] for row in rows)
     }
     ranked = sorted(lines, key=lambda variant: _mean(rows, variant, "chamfer"))
-    return table(["", "n", *METRICS], [lines[variant] for variant in ranked])
+    return table(["", "n", *METRICS, "seeds"], [lines[variant] for variant in ranked])
 
 
 def _mean(rows: list[Row], variant: str, metric: str) -> float:
     return fmean(prompt_means(rows, variant, metric).values())
+
+
+def _spread(rows: list[Row], variant: str) -> str:
+    found = describe(rows, variant, "chamfer")
+    assert found is not None
+    return "-" if found["seed_spread"] is None else f"{found['seed_spread']:.4f}"
 
 
 def _cell(rows: list[Row], variant: str, reference: str, metric: str) -> str:

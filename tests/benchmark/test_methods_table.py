@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from benchmarks.claims.methods_table import FOLDER, METRICS, methods_table, page
+from benchmarks.claims.methods_table import FOLDER, METRICS, NAMES, methods_table, page
 
 
 def test_the_best_comes_first_with_p_over_the_prompts_that_both_have() -> None:
@@ -35,7 +35,7 @@ def test_the_page_shows_the_committed_rows() -> None:
     assert (FOLDER / "methods.md").read_text() == page()
 
 
-@pytest.mark.parametrize("name", ["methods-stage1", "methods-stage2", "kept-stage1"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_variant_is_on_the_page(name: str) -> None:
     text = (FOLDER / "methods.md").read_text()
     rows = [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]

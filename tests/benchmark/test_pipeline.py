@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.claims.methods_table import NAMES
 from stabledreamer.runtime.root import ROOT
 from tasks.dvc_deps import PACKAGES, ROOTS, code_deps, is_code
 
@@ -42,19 +43,21 @@ def test_gpu_pipeline():
 
 def test_experiments_pipeline():
     """A target for each file of rows that it publishes, made from all that its YAML file names."""
-    faces = {"faces-strong", "faces-schedules", "faces-cures"}
-    methods = {"methods-stage1", "methods-stage2", "kept-stage1"}
-    made = {f"make@{name}" for name in (faces | methods) - {"methods-stage2"}}
+    faces = {"faces-strong", "faces-schedules", "faces-cures", "faces-perp-neg"}
+    methods = {*NAMES, "toybox-suite"}
+    late = {name for name in methods if name.endswith("-stage2")}
+    made = {f"make@{name}" for name in (faces | methods) - late}
+    made |= {f"make_stage2@{name}" for name in late}
     judged = {f"faces@{name}" for name in faces} | {f"methods@{name}" for name in methods}
-    others = {"strong_prior", "make_stage2", "methods_page"}
+    others = {"strong_prior", "methods_page", "methods@perp-neg-meshes"}
     assert set(stages(EXPERIMENTS)) == made | judged | others
-    items = yaml.safe_load((ROOT / EXPERIMENTS).read_text())["stages"]["make"]["foreach"]
-    for name, item in items.items():
+    steps = yaml.safe_load((ROOT / EXPERIMENTS).read_text())["stages"]
+    for name, item in (steps["make"]["foreach"] | steps["make_stage2"]["foreach"]).items():
         search = yaml.safe_load((ROOT / item["file"]).read_text())
         assert item["file"].replace("_", "-").endswith(f"/{name}.yaml")
         assert search["prompts"] == item["prompts"]  # whose change makes the assets again
-        strong = any("priors-strong" in setting for setting in search["base"])
-        assert ("strong" in item["prior"]) == strong == (name in faces)
+        strong = any("priors-strong" in setting for setting in search.get("base", []))
+        assert ("strong" in item.get("prior", "")) == strong == (name in faces)
 
 
 def test_a_stale_lock_file_still_loads():
@@ -70,7 +73,9 @@ def test_the_matrix_names_what_there_is():
     assert GPU["recipes"] == GPU["ablations"] | GPU["peers"]
 
 
-@pytest.mark.parametrize("file", ["faces-strong", "faces-schedules", "faces-cures"])
+@pytest.mark.parametrize(
+    "file", ["faces-strong", "faces-schedules", "faces-cures", "faces-perp-neg"]
+)
 def test_the_experiments_claims_name_recipes(file):
     settings = yaml.safe_load((ROOT / f"benchmarks/claims/{file}.yaml").read_text())
     for claim in settings["claims"]:

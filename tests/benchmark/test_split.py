@@ -13,7 +13,7 @@ from toybox.prompts import heldout_prompts
 
 PUBLISHED = ("benchmarks/claims/gpu.yaml", "benchmarks/claims/small.yaml", "prompts/toybox.yaml")
 # On priors that no setting was searched with, and on every toy with a front, as few as they are.
-OF = ("", "-heldout", "-words", "-strong", "-schedules", "-cures", "-picture")
+OF = ("", "-heldout", "-words", "-strong", "-schedules", "-cures", "-picture", "-perp-neg")
 EXPERIMENTS = tuple(f"benchmarks/claims/faces{of}.yaml" for of in OF)
 
 
