@@ -88,7 +88,7 @@ class Stage(Section):
     view_bias: ViewBias = ViewBias()
     target_reuse: int = Field(default=3, ge=1)
     """Steps for each new target, as a render is cheap: only the first of them asks the prior."""
-    targets_kept: int = Field(default=60, ge=1, le=1000)
+    targets_kept: int = Field(default=30, ge=1, le=1000)
     """Newest targets to keep, of those made so far at most half; a step without a new one takes one
     of them by lot."""
     reward: Reward = Reward()
