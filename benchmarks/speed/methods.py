@@ -17,7 +17,6 @@ from statistics import median
 
 import yaml
 
-from benchmarks.claims.tables import table
 from benchmarks.search.results import recipe_config
 from stabledreamer.runtime.root import EMBEDDINGS, ROOT
 from stabledreamer_core.assets.splats.ply import load_ply
@@ -51,18 +50,17 @@ def main() -> None:
 
 def seconds_table(recipes: dict[str, list[str]], times: dict[str, Times], name: StageName) -> str:
     """Markdown: a line a recipe."""
-    lines, first = [], 0.0
+    head = ["", "targets", "s, with a new target", "s, without", "s, the stage", "ratio"]
+    lines, first = [head, ["---"] * len(head)], 0.0
     for recipe, overrides in recipes.items():
         stage = recipe_config(overrides).stage(name)
         asked = -(-stage.iterations // stage.target_reuse)
         new, old = (median(times[recipe][is_new] or [0.0]) for is_new in (True, False))
         whole = asked * new + (stage.iterations - asked) * old
         first = first or whole
-        lines.append(
-            [recipe, asked, f"{new:.3f}", f"{old:.3f}", f"{whole:.1f}", f"{whole / first:.2f}"]
-        )
-    head = ["", "targets", "s, with a new target", "s, without", "s, the stage", "ratio"]
-    return table(head, lines)
+        seconds = [f"{new:.3f}", f"{old:.3f}", f"{whole:.1f}", f"{whole / first:.2f}"]
+        lines.append([recipe, str(asked), *seconds])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _time_steps(
