@@ -25,10 +25,10 @@ EARLY = "-1"  # how kept-stage1's variants after stage 1 end
 ABOUT = """# Noises and targets, measured
 
 What it means is in [targets](../../docs/targets.md#what-each-is-worth). The first two tables are of
-twelve test prompts and three seeds, the others of twelve tune prompts and seed 0. Means over n
-assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`, two-sided, over
-the prompts that both have, of this metric alone: of twenty equal ones, one falls below .05. *Seeds*
-is chamfer's standard deviation over the seeds of a prompt.
+twelve test prompts and three seeds, the others of twelve tune prompts and seed 0 (the last: 0 and
+1). Means over n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`,
+two-sided, over the prompts that both have, of this metric alone: of twenty equal ones, one falls
+below .05. *Seeds* is chamfer's standard deviation over the seeds of a prompt.
 
 Repeat all of it by `dvc repro benchmarks/experiments/dvc.yaml:methods_page`.
 """
