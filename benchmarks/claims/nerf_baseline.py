@@ -22,6 +22,7 @@ from benchmarks.search.results import result_name
 from flows.prompts_file import read_prompts
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
+from stabledreamer_core.distillation.kept_targets import keep, kept
 from stabledreamer_core.distillation.loss import l2_loss
 from stabledreamer_core.distillation.loss_space import (
     target_in_loss_space,
@@ -29,7 +30,7 @@ from stabledreamer_core.distillation.loss_space import (
     to_prior_space,
 )
 from stabledreamer_core.distillation.question import Question
-from stabledreamer_core.distillation.sample_step import draw_noise, draw_target
+from stabledreamer_core.distillation.sample_step import Target, draw_noise, draw_target
 from stabledreamer_core.distillation.target import denoise
 from stabledreamer_core.distillation.view_prompts import view_index, view_prompts
 from stabledreamer_core.optimization.stage import pick_device
@@ -103,10 +104,11 @@ def optimize(
         betas=stage.adam_betas,
         eps=1e-15,
     )
-    name, target = f"nerf{number}", None
+    name = f"nerf{number}"
+    targets: list[Target] = []
     for step in range(stage.iterations):
-        if target is None or step % stage.target_reuse == 0:
-            target = draw_target(stage, prior.schedule, step, [seed], name)
+        target = kept(targets, stage, step, name)
+        target = target or draw_target(stage, prior.schedule, step, [seed], name)
         jitter = torch.Generator(device).manual_seed(1_000_003 * seed + step)
         painted, alphas, _ = render(field, target.views, SAMPLES, jitter)
         colors = painted + (1.0 - alphas) * target.backgrounds[:, None, None]
@@ -126,6 +128,7 @@ def optimize(
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        targets = keep(targets, target, stage, step)
 
 
 def _work(gpu: int, jobs: list[tuple[str, int]], overrides: list[str], out: Path) -> None:
