@@ -4,7 +4,8 @@
     dvc commit -f benchmarks/gpu/dvc.yaml
 
 The folder has the results.jsonl and plys/ of make_assets over all of benchmarks/claims/gpu.yaml,
-and suite_table's measured.jsonl. Pictures stay where they are.
+and suite_table's measured.jsonl. Pictures stay where they are. Without plys/, which are large, the
+tables can be made and dvc.lock cannot.
 """
 
 import argparse
@@ -32,9 +33,9 @@ def bring(folder: Path, variant: str, out: Path = GPU_OUT) -> int:
     """Copy one variant's results, Gaussians and measurements; returns how many results it has."""
     lines = _lines(folder / "results.jsonl", variant)
     _write(out / variant / "results.jsonl", lines)
-    if lines:
-        kept = out / variant / "plys" / variant
-        shutil.copytree(folder / "plys" / variant, kept, dirs_exist_ok=True)
+    made = folder / "plys" / variant
+    if made.is_dir():
+        shutil.copytree(made, out / variant / "plys" / variant, dirs_exist_ok=True)
     measured = _lines(folder / "measured.jsonl", variant)
     if measured:
         _write(out / "measured" / f"{variant}.jsonl", measured)
