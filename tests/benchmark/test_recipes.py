@@ -2,12 +2,13 @@
 
 import math
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import yaml
 
 from benchmarks.claims.small_asset import recipe_config as small_config
-from benchmarks.search.results import recipe_config
+from benchmarks.search.results import read_results, recipe_config
 from stabledreamer.runtime.root import ROOT
 from stabledreamer.runtime.settings import load_config
 from stabledreamer_core.distillation.target import evaluations
@@ -74,6 +75,18 @@ def test_all_peers_are_in_the_benchmark():
     named = {variant[0] for variant in GPU["peers"].values()}
     assert named == {f"params/recipes/{path.name}" for path in PEERS}
     assert len(PEERS) == 9
+
+
+@pytest.mark.parametrize("peer", [path.stem for path in PEERS])
+def test_equal_terms_are_the_peers_best_guidance_on_tune_prompts(peer: str):
+    tried = yaml.safe_load((ROOT / "benchmarks/search/peers.yaml").read_text())["recipes"]
+    chamfer: dict[str, list[float]] = {}
+    for row in read_results(ROOT / "metrics/experiments/peers.jsonl"):
+        if row["variant"].startswith(f"{peer}-"):
+            chamfer.setdefault(row["variant"], []).append(row["metrics"]["chamfer"])
+    assert len(chamfer) >= 3 and {len(found) for found in chamfer.values()} == {12}
+    best = min(chamfer, key=lambda variant: fmean(chamfer[variant]))
+    assert GPU["peers"][f"{peer}-ours"] == tried[best]
 
 
 @pytest.mark.parametrize("variant", GPU["recipes"])

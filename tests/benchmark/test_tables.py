@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,6 @@ def test_results_from_elsewhere(tmp_path):
     rows = gpu_rows({"ablations": {"default": []}, "peers": {"other": []}}, out)
     assert [(row["prompt"], row["seed"]) for row in rows] == [("a bear", 0), ("a car", 1)]
     assert bring(folder, "never run", out) == 0
+    shutil.rmtree(folder / "plys")
+    assert bring(folder, "other", out) == 1
+    assert len(gpu_rows({"ablations": {}, "peers": {"other": []}}, out)) == 1
