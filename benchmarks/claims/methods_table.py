@@ -3,9 +3,10 @@
     python -m benchmarks.claims.methods_table                     # write the page anew
     python -m benchmarks.claims.methods_table MEASURED ROWS       # suite_table's file as rows first
 
-On test prompts: targets_stage1.yaml and targets_stage2.yaml beside this file. The searches on tune
-prompts are in benchmarks/search. kept_stage1.yaml has no recipe `default`: it is compared with
-those of methods_stage1.yaml and methods_stage2.yaml, made from the same prompts and seeds.
+On test prompts: targets_stage1.yaml, targets_stage2.yaml, times_stage1.yaml and times_stage2.yaml
+beside this file. The searches on tune prompts are in benchmarks/search. kept_stage1.yaml has no
+recipe `default`: it is compared with those of methods_stage1.yaml and methods_stage2.yaml, made
+from the same prompts and seeds.
 """
 
 import argparse
@@ -24,23 +25,26 @@ REFERENCE = "default"
 EARLY = "-1"  # how kept-stage1's variants after stage 1 end
 ABOUT = """# Noises and targets, measured
 
-What it means is in [targets](../../docs/targets.md#what-each-is-worth). The first two tables are of
-twelve test prompts and three seeds, the others of twelve tune prompts and seed 0 (the last: 0 and
-1). Means over n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against `default`,
-two-sided, over the prompts that both have, of this metric alone: of twenty equal ones, one falls
-below .05. *Seeds* is chamfer's standard deviation over the seeds of a prompt.
+What it means is in [targets](../../docs/targets.md#what-each-is-worth). The first four tables are
+of twelve test prompts and three seeds, the others of twelve tune prompts and seed 0 (the last two:
+0 and 1). Means over n assets, by chamfer; in brackets p of Wilcoxon's signed-rank test against
+`default`, two-sided, over the prompts that both have, of this metric alone: of twenty equal ones,
+one falls below .05. *Seeds* is chamfer's standard deviation over the seeds of a prompt.
 
 Repeat all of it by `dvc repro benchmarks/experiments/dvc.yaml:methods_page`.
 """
 NAMES = (
     "targets-stage1",
     "targets-stage2",
+    "times-stage1",
+    "times-stage2",
     "methods-stage1",
     "methods-stage2",
     "kept-stage1",
     "combined-stage1",
     "combined-stage2",
     "combined",
+    "shape",
 )
 
 
@@ -68,6 +72,8 @@ def page() -> str:
     sections = {
         "Stage 1 on test prompts: targets-stage1": rows["targets-stage1"],
         "Stage 2 on test prompts: targets-stage2": rows["targets-stage2"],
+        "The same at equal time, stage 1: times-stage1": rows["times-stage1"],
+        "Stage 2 at equal time: times-stage2": rows["times-stage2"],
         "Stage 1: methods-stage1": rows["methods-stage1"],
         "Stage 2: methods-stage2": rows["methods-stage2"],
         "Kept targets and less guidance, after both stages: kept-stage1": late
@@ -76,6 +82,7 @@ def page() -> str:
         "Stage 1 from the default it led to: combined-stage1": rows["combined-stage1"],
         "Stage 2 from there: combined-stage2": rows["combined-stage2"],
         "The best of both, two seeds, through both stages: combined": rows["combined"],
+        "The regulariser, one noise level, the latent prior in stage 1: shape": rows["shape"],
     }
     parts = [f"\n## {heading}\n\n{methods_table(found)}\n" for heading, found in sections.items()]
     return ABOUT + "".join(parts)

@@ -44,7 +44,7 @@ def test_gpu_pipeline():
 def test_experiments_pipeline():
     """A target for each file of rows that it publishes, made from all that its YAML file names."""
     faces = {"faces-strong", "faces-schedules", "faces-cures", "faces-perp-neg"}
-    methods = {*NAMES, "toybox-suite", "peers", "opacity"}
+    methods = {*NAMES, "toybox-suite", "peers"}
     late = {name for name in methods if name.endswith("-stage2")}
     made = {f"make@{name}" for name in (faces | methods) - late}
     made |= {f"make_stage2@{name}" for name in late}
