@@ -15,7 +15,8 @@ from stabledreamer_core.priors.hub import COMMIT
 from tasks.checks import clean_prompt
 from tasks.code_reach import reached
 
-REAL = [name for name in presets() if name != "quick"]
+BUNDLED = {"quick", "fine"}
+REAL = [name for name in presets() if name not in BUNDLED]
 
 
 def test_the_presets_are_those_promised() -> None:
@@ -64,6 +65,12 @@ def test_quick_is_the_preset_of_that_name() -> None:
     assert load_config(quick=True) == load_config(preset="quick")
     with pytest.raises(UserError, match="--quick is itself a preset"):
         load_config(quick=True, preset="open")
+
+
+def test_fine_is_what_was_measured() -> None:
+    """The claims' table has it under the name of an ablation."""
+    measured = yaml.safe_load((ROOT / "benchmarks/claims/gpu.yaml").read_text())["ablations"]
+    assert load_config(preset="fine") == load_config(overrides=measured["latent-only-level"])
 
 
 def test_a_file_is_laid_over_the_preset(tmp_path) -> None:
