@@ -7,8 +7,10 @@ the number of prompts.
 
 import math
 import statistics
+from itertools import product
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 from stabledreamer_core.metrics.stability import spread_over_seeds
@@ -103,8 +105,11 @@ def signed_rank_p(differences: list[float]) -> float:
     differences = [value for value in differences if abs(value) > 1e-12]
     if len(differences) < 2:
         return 1.0
-    method = "approx"
-    if len(differences) <= 13:
-        tie = len({abs(value) for value in differences}) < len(differences)
-        method = stats.PermutationMethod(n_resamples=2**13) if tie else "exact"
-    return float(stats.wilcoxon(differences, method=method).pvalue)
+    if len(differences) > 13:
+        return float(stats.wilcoxon(differences, method="approx").pvalue)
+    if len({abs(value) for value in differences}) == len(differences):
+        return float(stats.wilcoxon(differences, method="exact").pvalue)
+    ranks = stats.rankdata(np.abs(differences))
+    sums = np.array(list(product((0, 1), repeat=len(ranks)))) @ ranks  # of positive ones
+    found = ranks[np.array(differences) > 0].sum()
+    return min(1.0, 2.0 * float(min((sums <= found).mean(), (sums >= found).mean())))
