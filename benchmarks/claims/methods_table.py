@@ -72,7 +72,7 @@ def page() -> str:
     sections = {
         "Stage 1 on test prompts: targets-stage1": rows["targets-stage1"],
         "Stage 2 on test prompts: targets-stage2": rows["targets-stage2"],
-        "The same at equal time, stage 1: times-stage1": rows["times-stage1"],
+        "Stage 1 at equal time: times-stage1": rows["times-stage1"],
         "Stage 2 at equal time: times-stage2": rows["times-stage2"],
         "Stage 1: methods-stage1": rows["methods-stage1"],
         "Stage 2: methods-stage2": rows["methods-stage2"],

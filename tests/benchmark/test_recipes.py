@@ -89,6 +89,21 @@ def test_equal_terms_are_the_peers_best_guidance_on_tune_prompts(peer: str):
     assert GPU["peers"][f"{peer}-ours"] == tried[best]
 
 
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_equal_time_changes_the_steps_alone(stage: str):
+    def recipes(name: str) -> dict[str, list[str]]:
+        read = yaml.safe_load((ROOT / f"benchmarks/claims/{name}_{stage}.yaml").read_text())
+        return {key: [*read["base"], *found] for key, found in read["recipes"].items()}
+
+    calls, times = recipes("targets"), recipes("times")
+    for name, found in times.items():
+        longer = recipe_config(found)
+        settings = recipe_config(calls[name]).stage(stage)
+        assert longer.stage(stage).iterations <= 1.2 * settings.iterations
+        same = longer.stage(stage).model_copy(update={"iterations": settings.iterations})
+        assert same == settings, name
+
+
 @pytest.mark.parametrize("variant", GPU["recipes"])
 def test_gpu_variants(variant: str):
     default = load_config()

@@ -105,18 +105,20 @@ from stabledreamer_core.settings.config import Config
 from tasks import code_reach, keys
 keys._prior_hash = keys._folder_hash = lambda *_: ""
 files = {keys.STAGE1: "1" * 64, keys.STAGE2: "2" * 64, keys.MESH: "3" * 64}
-told = []
-for name in sys.argv[1:] or [None]:
+
+def all_keys():
     for known in vars(code_reach).values():
         if hasattr(known, "cache_clear"):
             known.cache_clear()
-    before = Path(name).read_bytes() if name else b""
-    if name:
-        Path(name).write_bytes(before + b"\\n# edited\\n")
-    told.append({step: keys.step_key(step, Config(), "", 0, files) for step in keys.STEPS})
-    if name:
-        Path(name).write_bytes(before)
-print(json.dumps(told))
+    return {step: keys.step_key(step, Config(), "", 0, files) for step in keys.STEPS}
+
+told = []
+for path in map(Path, sys.argv[1:]):
+    before = path.read_bytes()
+    path.write_bytes(before + b"\\n# edited\\n")
+    told.append(all_keys())
+    path.write_bytes(before)
+print(json.dumps(told or [all_keys()]))
 """
 STAGES = {"stage1", "stage2"}
 
@@ -132,8 +134,9 @@ def checkout(tmp_path_factory) -> Path:
 
 
 def all_keys_of(checkout: Path, *files: str) -> list[dict[str, str]]:
-    """Every step's key by a copy's own code, with each of the files edited or, without any, as it
-    is; what else keys cover is fixed.
+    """Every step's key by a copy's own code, once for each of these files with it edited.
+
+    Without files, once as it is. What else keys cover is fixed.
     """
     command = [sys.executable, "-c", PRINT_KEYS, *files]
     told = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
@@ -141,7 +144,7 @@ def all_keys_of(checkout: Path, *files: str) -> list[dict[str, str]]:
 
 
 def keys_of(checkout: Path) -> dict[str, str]:
-    """As it is."""
+    """Every step's key by a copy's own code as it is."""
     return all_keys_of(checkout)[0]
 
 
